@@ -1,0 +1,48 @@
+package rollout
+
+import "time"
+
+// Mark is what gapless stamps on the platform itself, by compare-and-set. It
+// is enough for a rollback, and it is the lock.
+type Mark struct {
+	Service string `json:"service"`
+	Rollout string `json:"rollout,omitempty"`
+	// Stable is what a rollback returns to; zero before the first release.
+	Stable     Revision `json:"stable"`
+	StableSide Side     `json:"stable_side,omitempty"`
+	// Candidate is zero when no rollout stands.
+	Candidate     Revision `json:"candidate"`
+	CandidateSide Side     `json:"candidate_side,omitempty"`
+	Head          Head     `json:"head"`
+	// Epoch counts the rollbacks; a phase begun under a lower one stops.
+	Epoch int    `json:"epoch"`
+	Lease *Lease `json:"lease,omitempty"`
+}
+
+// Head names the newest entry of the true record.
+type Head struct {
+	Rollout string `json:"rollout,omitempty"`
+	Seq     int    `json:"seq"`
+	Hash    string `json:"hash,omitempty"`
+}
+
+// Zero reports whether h names nothing.
+func (h Head) Zero() bool { return h == Head{} }
+
+// Lease says who works on the service now. It lapses by itself, so that a
+// killed phase does not lock the others out.
+type Lease struct {
+	Holder string    `json:"holder"`
+	Phase  Phase     `json:"phase"`
+	Until  time.Time `json:"until"`
+}
+
+// HeldBy reports whether m's lease is holder's, lapsed or not.
+func (m *Mark) HeldBy(holder string) bool {
+	return m != nil && m.Lease != nil && m.Lease.Holder == holder
+}
+
+// Busy reports whether somebody other than holder works at time now.
+func (m *Mark) Busy(holder string, now time.Time) bool {
+	return m != nil && m.Lease != nil && m.Lease.Holder != holder && now.Before(m.Lease.Until)
+}

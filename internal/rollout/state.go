@@ -1,0 +1,224 @@
+package rollout
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// State is what a record says of its rollout: a fold over its entries.
+type State struct {
+	Service string
+	Rollout string
+	Head    Head
+	Stage   Stage
+	Opening Opened
+	Opened  time.Time
+	// WentBack is set when the rollout settled on the old revision.
+	WentBack bool
+	// Weight is the candidate's share by the last shift, in force since Since.
+	Weight Weight
+	Since  time.Time
+	// FirstExposed is when the candidate first met public traffic.
+	FirstExposed time.Time
+	// LiveSince is when the candidate took all of it.
+	LiveSince time.Time
+	SettledAt time.Time
+	Launched  *Launched
+	Checked   *Checked
+	// Judged is the last verdict at the weight in force, nil before it.
+	Judged *Judged
+	// Accepted is set when a person took an inconclusive verdict at the weight
+	// in force upon themselves.
+	Accepted bool
+	Changes  map[string]ChangeProgress
+	// Pending is the act begun whose end is not in the record.
+	Pending Data
+	// Begun is the phase that has not ended, nil between phases.
+	Begun      *Began
+	BegunPhase Phase
+	Ended      *Ended
+	// Gated counts the approvals used so far.
+	Gated int
+}
+
+// ChangeProgress is how far one change has come.
+type ChangeProgress struct {
+	State ChangeState
+	// Digest is the SHA-256 of the change's bytes as it was begun.
+	Digest string
+	// Steps holds the evidence of each step that is done.
+	Steps map[string]json.RawMessage
+}
+
+// Fold reads the state out of a record. An entry that the state machines do
+// not allow is an error that wraps ErrBroken.
+func Fold(r Record) (State, error) {
+	s := State{Service: r.Service, Rollout: r.Rollout, Stage: StageSettled, Changes: map[string]ChangeProgress{}}
+	for _, e := range r.Entries {
+		if err := s.apply(e); err != nil {
+			return State{}, fmt.Errorf("%w: entry %d (%s): %w", ErrBroken, e.Seq, e.Kind, err)
+		}
+		s.Head = Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}
+	}
+	return s, nil
+}
+
+func (s *State) apply(e Entry) error {
+	data, err := e.Decode()
+	if err != nil {
+		return err
+	}
+	switch d := data.(type) {
+	case *Opened:
+		return s.open(e, *d)
+	case *Began:
+		s.begin(e, d)
+	case *Migrating:
+		s.Pending = d
+		return s.migrate(e.Phase, d.Change, d.Digest, d.State, "", nil)
+	case *Migrated:
+		s.Pending = nil
+		return s.migrate(e.Phase, d.Change, d.Digest, d.State, d.Step, d.Evidence)
+	case *Launching:
+		s.Pending = d
+	case *Launched:
+		s.Pending, s.Launched, s.Checked = nil, d, nil
+		return s.enter(StageStanding)
+	case *Checked:
+		s.Checked = d
+	case *Shifting:
+		s.Pending = d
+	case *Shifted:
+		return s.shift(*d)
+	case *Judged:
+		s.Judged = d
+	case *Retired:
+		s.Pending = nil
+	case *Settled:
+		s.Pending, s.SettledAt, s.Since = nil, e.At, e.At
+		return s.enter(StageSettled)
+	case *RolledBack:
+		s.Pending, s.WentBack, s.Weight, s.Since, s.SettledAt = nil, true, 0, d.InForce, e.At
+		return s.enter(StageSettled)
+	case *Ended:
+		s.Begun, s.BegunPhase, s.Ended = nil, "", d
+	}
+	return nil
+}
+
+func (s *State) open(e Entry, d Opened) error {
+	if s.Rollout == "" || !s.Opened.IsZero() {
+		return fmt.Errorf("a record is opened once")
+	}
+	s.Opening, s.Opened = d, e.At
+	return s.enter(StageOpen)
+}
+
+func (s *State) begin(e Entry, d *Began) {
+	s.Begun, s.BegunPhase = d, e.Phase
+	if d.Approval != "" {
+		s.Gated++
+	}
+	if d.Accepted != "" {
+		s.Accepted = true
+	}
+}
+
+func (s *State) shift(d Shifted) error {
+	s.Pending, s.Weight, s.Since, s.Judged, s.Accepted = nil, d.To, d.InForce, nil, false
+	if d.To > 0 && s.FirstExposed.IsZero() {
+		s.FirstExposed = d.InForce
+	}
+	if d.To == Full {
+		s.LiveSince = d.InForce
+		return s.enter(StageLive)
+	}
+	if d.To == 0 {
+		return s.enter(StageStanding)
+	}
+	return s.enter(StageExposed)
+}
+
+func (s *State) migrate(by Phase, id, digest string, next ChangeState, step string, evidence json.RawMessage) error {
+	p, ok := s.Changes[id]
+	if !ok {
+		p = ChangeProgress{State: inherited(by), Steps: map[string]json.RawMessage{}}
+	}
+	if !p.State.May(by, next) {
+		return fmt.Errorf("change %s cannot pass from %s to %s by %s", id, p.State, next, by)
+	}
+	p.State, p.Digest = next, digest
+	if step != "" {
+		p.Steps[step] = evidence
+	}
+	s.Changes[id] = p
+	return nil
+}
+
+// inherited is the state in which a change enters a record: one that an
+// earlier rollout expanded is contracted here.
+func inherited(by Phase) ChangeState {
+	if by == Contract {
+		return Expanded
+	}
+	return Absent
+}
+
+func (s *State) enter(next Stage) error {
+	if s.Stage != next && !s.Stage.May(next) {
+		return fmt.Errorf("rollout cannot pass from %s to %s", s.Stage, next)
+	}
+	s.Stage = next
+	return nil
+}
+
+// ChangeOf gives the state of one change; absent when the record has nothing.
+func (s State) ChangeOf(id string) ChangeState {
+	if p, ok := s.Changes[id]; ok {
+		return p.State
+	}
+	return Absent
+}
+
+// WayBack says how long the way back is, and why when there is none.
+func (s State) WayBack() (WayBack, string) {
+	for id, p := range s.Changes {
+		if p.State == Contracting || p.State == Contracted {
+			return NoWayBack, "change " + id + " dropped the old form; it is archived, see restore"
+		}
+	}
+	switch s.Stage {
+	case StageExposed, StageLive, StageStanding, StageOpen:
+		return BackInSeconds, ""
+	case StageSettled:
+		if s.Opening.Stable.Zero() || s.WentBack {
+			return BackByLaunch, "nothing newer stands; an older revision is a new release"
+		}
+	}
+	return BackByLaunch, "the old revision was stopped and must be started again"
+}
+
+// Decode gives the entry's data in its own type, as a pointer.
+func (e Entry) Decode() (Data, error) {
+	d := blank(e.Kind)
+	if d == nil {
+		return nil, fmt.Errorf("kind %q is not known to this build", e.Kind)
+	}
+	if err := json.Unmarshal(e.Data, d); err != nil {
+		return nil, fmt.Errorf("read %s: %w", e.Kind, err)
+	}
+	return d, nil
+}
+
+func blank(k Kind) Data {
+	for _, d := range []Data{
+		&Opened{}, &Began{}, &Migrating{}, &Migrated{}, &Launching{}, &Launched{}, &Checked{},
+		&Shifting{}, &Shifted{}, &Judged{}, &Retired{}, &Settled{}, &RolledBack{}, &Ended{},
+	} {
+		if d.Kind() == k {
+			return d
+		}
+	}
+	return nil
+}
