@@ -1,0 +1,70 @@
+package document
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Fault is one thing wrong with a file, at a place a reader can go to.
+type Fault struct {
+	File       string // as given to Parse
+	Line       int    // from 1
+	Column     int    // from 1, in characters
+	Path       string // the key it concerns, such as strategy.canary.steps[2]; empty for the whole file
+	Message    string // what is wrong: observed against allowed
+	Suggestion string // what to write instead; may be empty
+}
+
+// Error is the fault on one line: file:line:column: message; suggestion.
+func (f Fault) Error() string {
+	text := fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Message)
+	if f.Suggestion != "" {
+		text += "; " + f.Suggestion
+	}
+	return text
+}
+
+// Faults are all the faults found in one reading.
+type Faults []Fault
+
+// Error has one line for each fault, in the order of their positions.
+func (fs Faults) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs.sorted() {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Err is nil when there is no fault, and otherwise the faults in the order of
+// their positions.
+func (fs Faults) Err() error {
+	if len(fs) == 0 {
+		return nil
+	}
+	return fs.sorted()
+}
+
+func (fs Faults) sorted() Faults {
+	sorted := slices.Clone(fs)
+	slices.SortStableFunc(sorted, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return sorted
+}
+
+// FaultsOf gives the faults inside err, or none if it is about something else.
+func FaultsOf(err error) Faults {
+	var faults Faults
+	if errors.As(err, &faults) {
+		return faults
+	}
+	var one Fault
+	if errors.As(err, &one) {
+		return Faults{one}
+	}
+	return nil
+}
