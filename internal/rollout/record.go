@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -47,9 +46,6 @@ type Writer struct {
 	Attempt int
 	Actor   string
 }
-
-// ErrBroken says that a record's chain does not hold.
-var ErrBroken = errors.New("record is broken")
 
 // NewRecord begins the record of a rollout. after is the head of the rollout
 // before, zero for the first.

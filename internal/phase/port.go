@@ -1,0 +1,71 @@
+package phase
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// Platform is where a service runs. Each verb converges, is safe to repeat,
+// and returns once it is in force.
+type Platform interface {
+	// Observe reports what is there now, in the platform's own time.
+	Observe(ctx context.Context) (rollout.Observation, error)
+	// Claim stamps the mark by compare-and-set. A stale token is an error that
+	// wraps rollout.ErrConflict.
+	Claim(ctx context.Context, seen rollout.Token, mark rollout.Mark) error
+	// Reach gives a way to one instance past the public routing; requests
+	// need a path only.
+	Reach(ctx context.Context, instance rollout.Instance) (http.RoundTripper, error)
+}
+
+// Sides is a platform that holds two revisions beside each other. A stale
+// token is an error that wraps rollout.ErrConflict.
+type Sides interface {
+	Platform
+	// Launch starts spec on side and returns once every instance is ready.
+	Launch(ctx context.Context, seen rollout.Token, side rollout.Side, spec rollout.Spec) error
+	// Shift divides the traffic.
+	Shift(ctx context.Context, seen rollout.Token, split rollout.Split) error
+	// Retire drains and stops a side that takes no traffic.
+	Retire(ctx context.Context, seen rollout.Token, side rollout.Side) error
+}
+
+// Meter reads what revisions did: one sample for each revision and constant
+// split. What is missing is absent, never zero.
+type Meter interface {
+	Counts(ctx context.Context, since time.Time, of ...rollout.Revision) ([]verdict.Sample, error)
+}
+
+// Database runs the steps of schema changes. Each is safe to repeat and goes
+// on where a killed one stopped.
+type Database interface {
+	Inspect(ctx context.Context, c change.Change) (change.Facts, error)
+	// Lock lets one runner work at a time; the error names who does.
+	Lock(ctx context.Context, holder string) (unlock func(context.Context) error, err error)
+	Apply(ctx context.Context, c change.Change, s change.Step, progress func(change.Progress)) (change.Evidence, error)
+	Verify(ctx context.Context, c change.Change, scope change.Scope) (change.Evidence, error)
+	// Usage tells who used the old form since then.
+	Usage(ctx context.Context, c change.Change, since time.Time) (change.Usage, error)
+}
+
+// Store keeps records.
+type Store interface {
+	// Load gives the record that ends at want or, where want is zero, the
+	// newest. Its errors wrap rollout.ErrNotFound, ErrForked
+	// or ErrBroken.
+	Load(ctx context.Context, service string, want rollout.Head) (rollout.Record, error)
+	// Save keeps a record that follows another one. It returns once the
+	// content is safe; the head is moved afterwards, on the platform.
+	Save(ctx context.Context, record rollout.Record, follows rollout.Head) error
+}
+
+// Probe asks the service from outside while a phase works.
+type Probe interface {
+	// Start begins; stop ends it and tells what was seen.
+	Start(ctx context.Context) (stop func() rollout.Probed)
+}

@@ -1,0 +1,15 @@
+package rollout
+
+import "errors"
+
+// What adapters tell the phases; match with errors.Is.
+var (
+	// ErrBroken: a record does not decode, or its chain does not hold.
+	ErrBroken = errors.New("record is broken")
+	// ErrConflict: the platform has moved on since it was observed.
+	ErrConflict = errors.New("the platform has changed since it was looked at")
+	// ErrNotFound: a store has no such record.
+	ErrNotFound = errors.New("no record is stored")
+	// ErrForked: two records claim the same place.
+	ErrForked = errors.New("the record has two heads")
+)
