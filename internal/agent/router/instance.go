@@ -1,0 +1,185 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/agent/tally"
+)
+
+const (
+	dialTimeout = time.Second
+	// idleTimeout is shorter than any common server's keep-alive (gunicorn 2s,
+	// Node.js 5s), so that a request rarely meets a connection being closed.
+	idleTimeout = 1500 * time.Millisecond
+	// afterCut bounds the wait for handlers whose connections were closed.
+	afterCut = 2 * time.Second
+)
+
+// Instance is one place that can answer requests.
+type Instance struct {
+	address   string
+	router    *Router
+	pool      *pool
+	series    *tally.Series
+	transport *http.Transport
+	inFlight  atomic.Int64
+	draining  atomic.Bool
+	cutting   atomic.Bool
+	idle      chan struct{}
+	once      sync.Once
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+// Add makes the instance at address (host:port) known to the router, on the
+// side and under the revision of the series that counts for it. It takes no
+// request before [Instance.Ready].
+func (r *Router) Add(address string, key tally.Key, series *tally.Series) *Instance {
+	in := &Instance{
+		address: address, router: r, pool: r.pool(key.Side), series: series,
+		idle: make(chan struct{}), conns: map[net.Conn]struct{}{},
+	}
+	in.transport = &http.Transport{
+		DialContext:         in.dial,
+		DisableCompression:  true,
+		MaxIdleConns:        0,
+		MaxIdleConnsPerHost: 1024,
+		IdleConnTimeout:     idleTimeout,
+		// A body that the client asked permission for goes on without it after this.
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+	return in
+}
+
+// Ready tells the router whether the instance answers its health path. One
+// that does not takes requests only when there is none better.
+func (in *Instance) Ready(ready bool) {
+	r := in.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in.draining.Load() {
+		return
+	}
+	in.pool.remove(in)
+	if ready {
+		in.pool.ready = append(in.pool.ready, in)
+	} else {
+		in.pool.failing = append(in.pool.failing, in)
+	}
+}
+
+// InFlight is the number of requests and upgraded connections it has now.
+func (in *Instance) InFlight() int { return int(in.inFlight.Load()) }
+
+// Drain takes the instance out: once it is called no request is claimed for
+// it. It returns when none is in flight, or when ctx ends: what is left then is
+// cut by closing its connections, and counted.
+func (in *Instance) Drain(ctx context.Context) (cut int) {
+	in.leave()
+	select {
+	case <-in.idle:
+	case <-ctx.Done():
+		cut = in.cut()
+	}
+	in.transport.CloseIdleConnections()
+	return cut
+}
+
+// Gone takes out an instance whose process has ended; its requests in flight
+// fail by themselves.
+func (in *Instance) Gone() {
+	in.leave()
+	in.transport.CloseIdleConnections()
+}
+
+func (in *Instance) leave() {
+	in.router.mu.Lock()
+	in.pool.remove(in)
+	in.draining.Store(true)
+	in.router.mu.Unlock()
+	in.settle()
+}
+
+func (in *Instance) cut() int {
+	in.cutting.Store(true)
+	left := in.InFlight()
+	in.router.stats.cut.Add(uint64(left))
+	in.mu.Lock()
+	open := make([]net.Conn, 0, len(in.conns))
+	for conn := range in.conns {
+		open = append(open, conn)
+	}
+	in.mu.Unlock()
+	for _, conn := range open {
+		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			continue // nothing more can be done to a connection being cut
+		}
+	}
+	timer := time.NewTimer(afterCut)
+	defer timer.Stop()
+	select {
+	case <-in.idle:
+	case <-timer.C:
+	}
+	return left
+}
+
+// release ends a claim.
+func (in *Instance) release() {
+	in.inFlight.Add(-1)
+	in.settle()
+}
+
+// settle reports idleness once the instance is out: leave sets draining before
+// it looks at the count, release lowers the count before it looks at draining,
+// so that one of the two sees both.
+func (in *Instance) settle() {
+	if in.draining.Load() && in.inFlight.Load() == 0 {
+		in.once.Do(func() { close(in.idle) })
+	}
+}
+
+// refused notes that the instance took no connection: it stands behind the
+// others until its next healthy answer.
+func (in *Instance) refused() {
+	in.router.stats.retried.Add(1)
+	in.Ready(false)
+}
+
+func (in *Instance) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", in.address)
+	if err != nil {
+		return nil, err
+	}
+	tracked := &tracked{Conn: conn, of: in}
+	in.mu.Lock()
+	in.conns[tracked] = struct{}{}
+	in.mu.Unlock()
+	if in.cutting.Load() {
+		return nil, errors.Join(net.ErrClosed, tracked.Close())
+	}
+	return tracked, nil
+}
+
+// tracked is a connection that its instance can cut.
+type tracked struct {
+	net.Conn
+	of *Instance
+}
+
+// Close closes the connection and lets its instance forget it.
+func (t *tracked) Close() error {
+	t.of.mu.Lock()
+	delete(t.of.conns, t)
+	t.of.mu.Unlock()
+	return t.Conn.Close()
+}

@@ -1,0 +1,87 @@
+package tally
+
+import (
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/agent/api"
+)
+
+// Since returns the samples of rows that began at since or later: a row that
+// straddles it is left out, so that nothing from before is counted.
+func (b *Book) Since(since time.Time, resolution api.Resolution) api.Counts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := api.Counts{From: later(b.from, since), CompleteUntil: b.cut, Samples: []api.Sample{}}
+	open := map[Key]*merging{}
+	var order []*merging
+	for i := range b.rows {
+		r := &b.rows[(b.next+i)%len(b.rows)]
+		if r.from.Before(since) {
+			continue
+		}
+		known := open[r.key]
+		if known == nil || resolution == api.PerSecond || !known.takes(r) {
+			known = newMerging(r)
+			open[r.key] = known
+			order = append(order, known)
+		}
+		known.add(r)
+	}
+	for _, m := range order {
+		counts.Samples = append(counts.Samples, m.sample())
+	}
+	return counts
+}
+
+// merging sums rows of one revision under one split.
+type merging struct {
+	out       api.Sample
+	split     uint64
+	allKnown  bool
+	cpu       float64
+	memory    float64 // integral over time, in byte seconds
+	instances float64 // integral over time
+	seconds   float64
+}
+
+func newMerging(r *row) *merging {
+	return &merging{
+		split: r.split, allKnown: true,
+		out: api.Sample{
+			Side: r.key.Side, Revision: r.key.Revision, From: r.from, To: r.from,
+			Weights: r.weights, SlowOver: api.Duration(r.slowOver), Durations: make([]uint64, buckets),
+		},
+	}
+}
+
+// takes tells whether r continues the sample without a hole or a change.
+func (m *merging) takes(r *row) bool {
+	return m.split == r.split && m.out.To.Equal(r.from) && m.out.SlowOver.Std() == r.slowOver
+}
+
+func (m *merging) add(r *row) {
+	m.out.To = r.to
+	m.out.Requests += uint64(r.requests)
+	m.out.Errors += uint64(r.errors)
+	m.out.Slow += uint64(r.slow)
+	for i, n := range r.durations {
+		m.out.Durations[i] += uint64(n)
+	}
+	seconds := r.to.Sub(r.from).Seconds()
+	m.seconds += seconds
+	m.instances += float64(r.usage.Instances) * seconds
+	m.cpu += r.usage.CPUSeconds
+	m.memory += r.usage.MemoryBytes * seconds
+	m.allKnown = m.allKnown && r.usage.Known
+}
+
+func (m *merging) sample() api.Sample {
+	if m.seconds > 0 {
+		m.out.Instances = m.instances / m.seconds
+	}
+	if m.allKnown && m.seconds > 0 {
+		memory := m.memory / m.seconds
+		m.out.CPUSeconds, m.out.MemoryBytes = &m.cpu, &memory
+	}
+	return m.out
+}
