@@ -52,7 +52,7 @@ func Serve(ctx context.Context, listener net.Listener, database string, form For
 	defer runtime.KeepAlive(held)
 
 	flights := newFlights()
-	handler := faults.spoil(service{book: book{pool: pool, form: form}, log: log}.handler())
+	handler := service{book: book{pool: pool, form: form}, faults: faults, log: log}.handler()
 	server := &http.Server{Handler: flights.count(handler), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -13,8 +13,9 @@ const maxBody = 64 << 10
 
 // service answers the book's requests.
 type service struct {
-	book book
-	log  *slog.Logger
+	book   book
+	faults Faults
+	log    *slog.Logger
 }
 
 func (s service) handler() http.Handler {
@@ -24,10 +25,11 @@ func (s service) handler() http.Handler {
 	mux.HandleFunc("POST /addresses", s.post)
 	mux.HandleFunc("PUT /addresses/{id}", s.put)
 	mux.HandleFunc("PATCH /addresses/{id}", s.patch)
+	h := s.faults.spoil(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Address-Form", s.book.form.Name)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		mux.ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 	})
 }
 
