@@ -1,10 +1,12 @@
 package rollout
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -50,7 +52,7 @@ type Writer struct {
 // NewRecord begins the record of a rollout. after is the head of the rollout
 // before, zero for the first.
 func NewRecord(service, rollout string) Record {
-	return Record{Version: RecordVersion, Service: service, Rollout: rollout}
+	return Record{Version: RecordVersion, Service: readable(service), Rollout: readable(rollout)}
 }
 
 // Append returns r with one more entry, chained to the last one or, in an
@@ -66,9 +68,9 @@ func (r Record) Append(after Head, at time.Time, w Writer, phase Phase, data Dat
 	}
 	e := Entry{
 		Seq: prev.Seq + 1, At: at.UTC().Truncate(time.Millisecond), Phase: phase, Kind: data.Kind(),
-		Run: w.Run, Attempt: w.Attempt, Actor: w.Actor, Data: raw, Prev: prev.Hash,
+		Run: readable(w.Run), Attempt: w.Attempt, Actor: readable(w.Actor), Data: raw, Prev: prev.Hash,
 	}
-	if e.Hash, err = e.digest(); err != nil {
+	if e.Hash, err = r.digest(e); err != nil {
 		return r, err
 	}
 	entries := make([]Entry, len(r.Entries), len(r.Entries)+1)
@@ -86,6 +88,24 @@ func (r Record) Head() Head {
 	return Head{Rollout: r.Rollout, Seq: last.Seq, Hash: last.Hash}
 }
 
+// Follows reports whether r goes on from head: head names one of its entries
+// before the last, or the end of the rollout before it. The first record of a
+// service follows the zero head.
+func (r Record) Follows(head Head) bool {
+	if len(r.Entries) == 0 {
+		return false
+	}
+	if first := r.Entries[0]; first.Seq == head.Seq+1 {
+		return first.Prev == head.Hash
+	}
+	for _, e := range r.Entries[:len(r.Entries)-1] {
+		if (Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}) == head {
+			return true
+		}
+	}
+	return false
+}
+
 // Verify checks the version, the names and the chain. The error wraps
 // ErrBroken and names the first entry that does not hold.
 func (r Record) Verify() error {
@@ -96,7 +116,7 @@ func (r Record) Verify() error {
 		return fmt.Errorf("%w: service, rollout or entries are missing", ErrBroken)
 	}
 	for i, e := range r.Entries {
-		want, err := e.digest()
+		want, err := r.digest(e)
 		if err != nil {
 			return err
 		}
@@ -116,7 +136,9 @@ func (r Record) Verify() error {
 	return nil
 }
 
-// Decode reads and verifies a record. Its errors wrap ErrBroken.
+// Decode reads and verifies a record. What Encode would not have written (an
+// unknown or repeated key, say) is refused, so that no byte can be changed
+// unseen. Its errors wrap ErrBroken.
 func Decode(data []byte) (Record, error) {
 	if len(data) > MaxRecordBytes {
 		return Record{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrBroken, len(data), MaxRecordBytes)
@@ -128,10 +150,17 @@ func Decode(data []byte) (Record, error) {
 	if err := r.Verify(); err != nil {
 		return Record{}, err
 	}
+	again, err := r.Encode()
+	if err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	if !bytes.Equal(again, data) {
+		return Record{}, fmt.Errorf("%w: it holds more than its entries, or was formatted anew", ErrBroken)
+	}
 	return r, nil
 }
 
-// Encode writes the record for a store.
+// Encode writes the record for a store, one line that Decode reads.
 func (r Record) Encode() ([]byte, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -140,14 +169,22 @@ func (r Record) Encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// digest is the hex SHA-256 of the entry's JSON without its own hash.
-// json.Marshal compacts Data, so that white space does not count.
-func (e Entry) digest() (string, error) {
+// digest is the hex SHA-256 of the entry's JSON without its own hash, together
+// with the names of the record, so that no entry passes for another service's.
+func (r Record) digest(e Entry) (string, error) {
 	e.Hash = ""
-	data, err := json.Marshal(e)
+	data, err := json.Marshal(struct {
+		Service string `json:"service"`
+		Rollout string `json:"rollout"`
+		Entry   Entry  `json:"entry"`
+	}{r.Service, r.Rollout, e})
 	if err != nil {
 		return "", fmt.Errorf("%w: entry %d: %w", ErrBroken, e.Seq, err)
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:]), nil
 }
+
+// readable replaces what is no UTF-8, as JSON would: text that changes on its
+// way through a store would break the chain.
+func readable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
