@@ -2,6 +2,7 @@ package document
 
 import (
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -24,7 +25,8 @@ type Chooser interface{ Values() []string }
 // Fields may be structs, pointers, slices, maps with text keys, text, whole
 // numbers, numbers, booleans, time.Duration (see ParseDuration), any, a Chooser,
 // and types that implement encoding.TextUnmarshaler, which get a scalar as it is
-// written. A struct that also implements it may be written either way.
+// written. A struct that also implements it may be written either way. Types
+// that implement json.Unmarshaler get numbers, as they are written.
 //
 // The error is Faults: everything that is wrong, not the first of it. What was
 // right has been filled in all the same.
@@ -83,6 +85,8 @@ func (r *reader) value(n *node, into reflect.Value) {
 		r.duration(n, into)
 	case scalar && into.Addr().Type().Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		r.ownText(n, into)
+	case (n.kind == whole || n.kind == number) && into.Addr().Type().Implements(reflect.TypeFor[json.Unmarshaler]()):
+		r.ownNumber(n, into)
 	case into.Type().Implements(reflect.TypeFor[Chooser]()):
 		r.choice(n, into)
 	default:
@@ -172,6 +176,9 @@ func describe(t reflect.Type) string {
 	}
 	if t == durationType {
 		return "a duration"
+	}
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) && t.Kind() != reflect.Struct {
+		return "a number"
 	}
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map:

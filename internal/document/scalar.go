@@ -2,6 +2,7 @@ package document
 
 import (
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -38,6 +39,13 @@ func (r *reader) ownText(n *node, into reflect.Value) {
 	r.refuse(n.path, prefix(n.path)+err.Error(), "")
 }
 
+// ownNumber hands a number to a type that reads numbers of its own kind.
+func (r *reader) ownNumber(n *node, into reflect.Value) {
+	if err := into.Addr().Interface().(json.Unmarshaler).UnmarshalJSON([]byte(n.text)); err != nil {
+		r.refuse(n.path, prefix(n.path)+err.Error(), "")
+	}
+}
+
 func (r *reader) choice(n *node, into reflect.Value) {
 	allowed := into.Interface().(Chooser).Values()
 	if n.kind == list || n.kind == mapping || !slices.Contains(allowed, n.text) {
@@ -64,7 +72,7 @@ func (r *reader) scalar(n *node, into reflect.Value) {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		i, err := wholeNumber(n)
 		if err != nil || into.OverflowInt(i) {
-			r.expected(n, "a whole number", asNumber(n))
+			r.expected(n, describe(into.Type()), asNumber(n))
 			return
 		}
 		into.SetInt(i)

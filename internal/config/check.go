@@ -1,0 +1,225 @@
+package config
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// checker finds what each value alone does not show: ranges and contradictions.
+// It looks only at what the file gives, so that one mistake is one fault.
+type checker struct {
+	doc    *document.Document
+	faults document.Faults
+}
+
+func (k *checker) refuse(at, message, suggestion string) {
+	if at != "" {
+		message = at + ": " + message
+	}
+	k.faults = append(k.faults, k.doc.Fault(at, message, suggestion))
+}
+
+// faulty reports whether something at this path, or below it, is already told.
+func (k *checker) faulty(at string) bool {
+	return slices.ContainsFunc(k.faults, func(f document.Fault) bool {
+		rest, below := strings.CutPrefix(f.Path, at)
+		return below && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+// told reports whether this very path is already told.
+func (k *checker) told(at string) bool {
+	return slices.ContainsFunc(k.faults, func(f document.Fault) bool { return f.Path == at })
+}
+
+// within refuses a duration outside a range.
+func (k *checker) within(at string, d, least, most time.Duration) {
+	if k.faulty(at) || (d >= least && d <= most) {
+		return
+	}
+	k.refuse(at, fmt.Sprintf("expected %s to %s, observed %s",
+		document.FormatDuration(least), document.FormatDuration(most), document.FormatDuration(d)), "")
+}
+
+var (
+	serviceName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	variable    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+const day = 24 * time.Hour
+
+func (k *checker) config(c *Config) {
+	if k.doc.Has("service") && !k.faulty("service") && !serviceName.MatchString(c.Service) {
+		k.refuse("service", fmt.Sprintf("expected lower-case letters, digits and hyphens, at most 63, observed %q", c.Service), "")
+	}
+	k.target(c.Target)
+	k.strategy(c)
+	k.within("ready_within", c.ReadyWithin, time.Second, time.Hour)
+	k.within("drain", c.Drain, 0, time.Hour)
+	k.within("rollback_window", c.RollbackWindow, 0, 90*day)
+	for i, s := range c.Smoke {
+		if at := fmt.Sprintf("smoke[%d].status", i); (s.Status < 100 || s.Status > 599) && !k.faulty(at) {
+			k.refuse(at, fmt.Sprintf("expected an HTTP status from 100 to 599, observed %d", s.Status), "")
+		}
+	}
+	if c.Probe != nil {
+		k.probe(c.Probe)
+	}
+	k.judge(c.Judge)
+	if c.Schema != nil {
+		k.schema(c.Schema)
+	}
+	k.gate("gates.promote", c.Gates.Promote)
+	k.gate("gates.contract", c.Gates.Contract)
+	if c.Gates.Contract != nil && c.Schema == nil && !k.doc.Has("schema") {
+		k.refuse("gates.contract", "there is no schema for it", "add schema or delete the gate")
+	}
+}
+
+// exactlyOne refuses none and several of the keys that a mapping chooses from.
+func (k *checker) exactlyOne(at string, given []string, allowed string) {
+	switch {
+	case !k.doc.Has(at) || (len(given) == 0 && k.faulty(at)):
+	case len(given) == 0:
+		k.refuse(at, "expected one of "+allowed+", observed none", "")
+	case len(given) > 1:
+		k.refuse(at+"."+given[1], fmt.Sprintf("expected one %s, observed %s", at, strings.Join(given, ", ")), "keep one of them")
+	}
+}
+
+func (k *checker) strategy(c *Config) {
+	s := &c.Strategy
+	k.exactlyOne("strategy", s.kinds(), "canary, blue_green, rolling")
+	if s.Canary != nil {
+		k.steps(s.Canary)
+		k.watch("strategy.canary", &s.Canary.Watch)
+	}
+	if s.BlueGreen != nil {
+		k.unsupported("strategy", "blue_green", "canary")
+		k.watch("strategy.blue_green", &s.BlueGreen.Watch)
+	}
+	if s.Rolling != nil {
+		k.unsupported("strategy", "rolling", "canary")
+	}
+	if c.Traffic != TrafficNone {
+		return
+	}
+	if s.Canary != nil || s.BlueGreen != nil {
+		k.refuse("traffic", fmt.Sprintf("none cannot be divided by strategy %s", strings.Join(s.kinds(), ", ")), "use strategy rolling")
+	}
+	for _, needs := range []string{"probe", "warmup"} {
+		if k.doc.Has(needs) {
+			k.refuse(needs, "contradicts traffic none", "delete it, or set traffic to http")
+		}
+	}
+}
+
+// unsupported says what is understood but not built yet.
+func (k *checker) unsupported(what, kind, built string) {
+	k.faults = append(k.faults, k.doc.Fault(what+"."+kind,
+		fmt.Sprintf("%s %s is not supported by this build", what, kind), "use "+built))
+}
+
+func (k *checker) steps(c *Canary) {
+	const at, most = "strategy.canary.steps", 50
+	switch {
+	case k.told(at):
+		return
+	case len(c.Steps) == 0:
+		k.refuse(at, "expected at least one step, observed none", "write [100]")
+		return
+	case len(c.Steps) > most:
+		k.refuse(at, fmt.Sprintf("expected at most %d steps, observed %d", most, len(c.Steps)), "")
+	}
+	var before rollout.Weight
+	for i, step := range c.Steps {
+		item := fmt.Sprintf("%s[%d]", at, i)
+		switch {
+		case k.told(item):
+			continue
+		case step == 0:
+			k.refuse(item, "a step of 0 sends no traffic to the candidate", "deploy starts it at 0 by itself: delete the step")
+		case step <= before:
+			k.refuse(item, fmt.Sprintf("expected more than %s, the step before, observed %s", before, step), "")
+		case i == len(c.Steps)-1 && step != rollout.Full:
+			k.refuse(item, fmt.Sprintf("expected the last step to be %s, observed %s", rollout.Full, step), "add 100")
+		}
+		before = step
+	}
+}
+
+// watch resolves the limit that a file leaves out and refuses a watch that
+// could not come to an end.
+func (k *checker) watch(at string, w *Watch) {
+	given := k.doc.Has(at + ".bake_limit")
+	if !given {
+		w.BakeLimit = max(defaultBakeLimit, w.Bake)
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{{".bake", w.Bake}, {".bake_limit", w.BakeLimit}} {
+		if d.value > longestBake && k.doc.Has(at+d.key) {
+			k.refuse(at+d.key, fmt.Sprintf("a job may run for 6h, so at most %s, observed %s",
+				document.FormatDuration(longestBake), document.FormatDuration(d.value)),
+				"use more steps; tick, on a schedule, watches between them")
+		}
+	}
+	if k.faulty(at + ".bake") {
+		return
+	}
+	if given && !k.faulty(at+".bake_limit") && w.BakeLimit < w.Bake {
+		k.refuse(at+".bake_limit", fmt.Sprintf("expected at least bake, %s, observed %s",
+			document.FormatDuration(w.Bake), document.FormatDuration(w.BakeLimit)), "")
+	}
+	if !k.faulty(at+".settle") && w.Settle >= w.Bake {
+		blame, advice := at+".settle", ""
+		if !k.doc.Has(blame) {
+			blame, advice = at+".bake", "settle is 30s unless given: give a shorter one too"
+		}
+		k.refuse(blame, fmt.Sprintf("settle, %s, leaves nothing of bake, %s, to judge",
+			document.FormatDuration(w.Settle), document.FormatDuration(w.Bake)), advice)
+	}
+}
+
+func (k *checker) gate(at string, g *Gate) {
+	if g == nil || k.faulty(at) {
+		return
+	}
+	switch {
+	case g.Environment != "" && g.Comment != "":
+		k.refuse(at+".comment", "expected environment or comment, observed both", "keep one of them")
+	case g.Environment == "" && g.Comment == "":
+		k.refuse(at, "expected environment or comment, observed neither", "write {environment: production}")
+	}
+}
+
+func (k *checker) schema(s *Schema) {
+	k.envName("schema.url_env", s.URLEnv)
+	seen := map[string]int{}
+	for i, name := range s.Changes {
+		at := fmt.Sprintf("schema.changes[%d]", i)
+		clean := path.Clean(name)
+		first, twice := seen[clean]
+		switch {
+		case k.faulty(at):
+		case name == "":
+			k.refuse(at, "expected a path, observed nothing", "")
+		case strings.Contains(name, "\\"):
+			k.refuse(at, fmt.Sprintf("expected a path with /, observed %q", name), "")
+		case path.IsAbs(name) || clean == ".." || strings.HasPrefix(clean, "../"):
+			k.refuse(at, fmt.Sprintf("%s is outside this file's directory", name), "keep changes beside or below this file")
+		case twice:
+			k.refuse(at, fmt.Sprintf("%s is given twice, first as schema.changes[%d]", name, first), "delete one of them")
+		default:
+			seen[clean] = i
+		}
+	}
+}

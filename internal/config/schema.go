@@ -1,0 +1,74 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Schema is the database and the changes that go with this release.
+type Schema struct {
+	// The environment variable that holds the database's URL. The URL itself never stands in this file.
+	URLEnv string `yaml:"url_env,required" jsonschema:"pattern=^[A-Za-z_][A-Za-z0-9_]*$"`
+	// Change files, relative to this file and not outside its directory.
+	Changes []string `yaml:"changes" jsonschema:"uniqueItems=true"`
+}
+
+// ReadChanges reads the change files that c names, in c's order and under the
+// names it gives them. Links that lead out of the config's directory are not
+// followed. The error is document.Faults: each file that cannot be read, where
+// the config names it; and the config and its changes together being larger than
+// a record may embed.
+func (c *Config) ReadChanges() (files []rollout.File, err error) {
+	if c.Schema == nil || len(c.Schema.Changes) == 0 {
+		return nil, nil
+	}
+	root, err := os.OpenRoot(filepath.Dir(c.source.Name))
+	if err != nil {
+		return nil, fmt.Errorf("read changes: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	var faults document.Faults
+	total := len(c.source.Data)
+	for i, name := range c.Schema.Changes {
+		at := fmt.Sprintf("schema.changes[%d]", i)
+		data, err := readWithin(root, name)
+		if err != nil {
+			faults = append(faults, c.Fault(at, fmt.Sprintf("read change %s: %v", name, cause(err)), "paths are relative to this file"))
+			continue
+		}
+		files = append(files, rollout.File{Name: name, Data: data})
+		if total += len(data); total > document.MaxSize {
+			faults = append(faults, c.Fault(at, fmt.Sprintf("this file and its changes up to here have more than the %d bytes that a record embeds", document.MaxSize), "release the changes one after another"))
+			break
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+func readWithin(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(path.Clean(name))
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, document.MaxSize+1))
+	return data, errors.Join(err, f.Close())
+}
+
+// cause leaves out what a fault's own place already tells.
+func cause(err error) error {
+	var inPath *os.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	return err
+}
