@@ -14,7 +14,7 @@ type Gates struct {
 // Gate is an environment or a comment, exactly one.
 type Gate struct {
 	// A GitHub environment with required reviewers, in which the phase's job runs.
-	Environment string `yaml:"environment"`
+	Environment string `yaml:"environment" jsonschema:"minLength=1"`
 	// The least permission on the repository of a person whose comment on the pull request lets the phase through.
 	Comment Permission `yaml:"comment"`
 }
