@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gapless-deploy/gapless/internal/agent/api"
+	"github.com/gapless-deploy/gapless/internal/agent/supervisor"
+)
+
+// fresh refuses a change that was decided on another state. a.mu is held.
+func (a *agent) fresh(token string) error {
+	if token == a.saved.token() {
+		return nil
+	}
+	return api.Refuse(api.CodeConflict, "state is %s, the request was decided on %q: look again", a.saved.token(), token)
+}
+
+// commit makes next the state, under a new token. a.mu is held.
+func (a *agent) commit(next saved) error {
+	next.Serial++
+	if err := a.write(next); err != nil {
+		return api.Refuse(api.CodeFailed, "not done, the state could not be written: %v", err)
+	}
+	return nil
+}
+
+// setMark writes the mark.
+func (a *agent) setMark(to api.SetMark) (api.Done, error) {
+	if len(to.Mark) == 0 || !json.Valid(to.Mark) {
+		return api.Done{}, api.Refuse(api.CodeInvalid, "mark: must be JSON")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.fresh(to.IfToken); err != nil {
+		return api.Done{}, err
+	}
+	next := a.saved.clone()
+	next.Mark = bytes.Clone(to.Mark)
+	if err := a.commit(next); err != nil {
+		return api.Done{}, err
+	}
+	return api.Done{Token: a.saved.token()}, nil
+}
+
+// launchSide puts a revision on a side that takes no traffic.
+func (a *agent) launchSide(side api.Side, order api.Launch) (api.Done, error) {
+	if err := side.Check(); err != nil {
+		return api.Done{}, api.Refuse(api.CodeInvalid, "%v", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.fresh(order.IfToken); err != nil {
+		return api.Done{}, err
+	}
+	spec, err := a.definition(side, order)
+	if err != nil {
+		return api.Done{}, err
+	}
+	before, known := a.saved.Sides[side]
+	if known && before.Desired > 0 && before.Revision == order.Revision && reflect.DeepEqual(before.Spec, spec) {
+		return api.Done{Token: a.saved.token()}, nil
+	}
+	if weight := a.saved.Weights[side]; weight > 0 {
+		return api.Done{}, api.Refuse(api.CodeServing, "launch %s on %s: %s takes %s of the traffic there",
+			order.Revision.ID, side, before.Revision.ID, percent(weight))
+	}
+	next := a.saved.clone()
+	next.Launches++
+	next.Sides[side] = savedSide{Revision: order.Revision, Spec: spec, Desired: spec.Instances, Launch: next.Launches}
+	former := a.fleets[side]
+	delete(a.fleets, side)
+	if err := a.commit(next); err != nil {
+		if former != nil {
+			a.fleets[side] = former
+		}
+		return api.Done{}, err
+	}
+	a.dismiss(side, former)
+	a.fleets[side] = a.launch(side, a.saved.Sides[side])
+	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", spec.Instances)
+	return api.Done{Token: a.saved.token()}, nil
+}
+
+// definition is the one that was sent or, without one, that the side kept.
+func (a *agent) definition(side api.Side, order api.Launch) (api.Spec, error) {
+	if order.Revision.ID == "" {
+		return api.Spec{}, api.Refuse(api.CodeInvalid, "launch on %s: revision has no id", side)
+	}
+	spec := order.Spec
+	if spec == nil {
+		kept, ok := a.saved.Sides[side]
+		if !ok || kept.Revision != order.Revision {
+			return api.Spec{}, api.Refuse(api.CodeInvalid, "launch %s on %s: no definition was sent and the side kept none of this revision", order.Revision.ID, side)
+		}
+		spec = &kept.Spec
+	}
+	if err := spec.Check(); err != nil {
+		return api.Spec{}, api.Refuse(api.CodeInvalid, "launch %s on %s: %v", order.Revision.ID, side, err)
+	}
+	if _, err := supervisor.FindProgram(*spec); err != nil {
+		return api.Spec{}, api.Refuse(api.CodeInvalid, "launch %s on %s: %v", order.Revision.ID, side, err)
+	}
+	return *spec, nil
+}
+
+// dismiss drains and ends a fleet that was replaced, in the background. a.mu is held.
+func (a *agent) dismiss(side api.Side, former *supervisor.Fleet) {
+	if former == nil {
+		return
+	}
+	a.leaving = append(a.leaving, leaving{side, former})
+	go func() {
+		if _, err := a.farewell(former, a.opts.Drain); err != nil {
+			a.opts.Log.Error("a replaced revision does not end", "side", side, "error", err)
+		}
+	}()
+}
+
+// farewell ends a fleet and forgets it.
+func (a *agent) farewell(fleet *supervisor.Fleet, drain time.Duration) (cut int, err error) {
+	cut, err = fleet.Stop(drain)
+	if err != nil {
+		return cut, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, l := range a.leaving {
+		if l.fleet == fleet {
+			a.leaving = append(a.leaving[:i:i], a.leaving[i+1:]...)
+			break
+		}
+	}
+	return cut, nil
+}
+
+// shift puts a split in force at once, then writes it down: the way back must
+// work even when the disk does not.
+func (a *agent) shift(order api.Shift) (api.Done, error) {
+	if err := order.Weights.Check(); err != nil {
+		return api.Done{}, api.Refuse(api.CodeInvalid, "%v", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.fresh(order.IfToken); err != nil {
+		return api.Done{}, err
+	}
+	if len(a.saved.Weights) > 0 && a.saved.Weights.Equal(order.Weights) {
+		return api.Done{Token: a.saved.token(), InForceAt: a.saved.InForceAt}, nil
+	}
+	for _, side := range api.Sides() {
+		if err := a.canServe(side, order.Weights[side]); err != nil {
+			return api.Done{}, err
+		}
+	}
+	next := a.saved.clone()
+	next.Weights = api.Weights{api.Blue: order.Weights[api.Blue], api.Green: order.Weights[api.Green]}
+	next.InForceAt = a.shiftRouter(next.Weights)
+	next.Serial++
+	done := api.Done{InForceAt: next.InForceAt}
+	if err := a.write(next); err != nil {
+		a.opts.Log.Error("split is in force but not saved", "error", err)
+		done.Unsaved = err.Error()
+		a.saved = next
+	}
+	done.Token = a.saved.token()
+	a.opts.Log.Info("shift", "blue", percent(next.Weights[api.Blue]), "green", percent(next.Weights[api.Green]))
+	return done, nil
+}
+
+// canServe refuses traffic to a side without a ready instance.
+func (a *agent) canServe(side api.Side, weight int) error {
+	if weight == 0 {
+		return nil
+	}
+	fleet := a.fleets[side]
+	if fleet == nil {
+		return api.Refuse(api.CodeNotReady, "side %s cannot take %s of the traffic: nothing runs there", side, percent(weight))
+	}
+	if fleet.Ready() > 0 {
+		return nil
+	}
+	problem := "no instance is ready"
+	for _, in := range fleet.Status() {
+		problem = supervisor.Problem(in)
+	}
+	return api.Refuse(api.CodeNotReady, "side %s cannot take %s of the traffic: %s", side, percent(weight), problem)
+}
+
+// retire drains and ends the instances of a side and returns when they are gone.
+func (a *agent) retire(side api.Side, order api.Retire) (api.Done, error) {
+	if err := side.Check(); err != nil {
+		return api.Done{}, api.Refuse(api.CodeInvalid, "%v", err)
+	}
+	if order.Drain < 0 {
+		return api.Done{}, api.Refuse(api.CodeInvalid, "drain: %s must not be negative", order.Drain.Std())
+	}
+	fleets, err := a.release(side, order)
+	if err != nil {
+		return api.Done{}, err
+	}
+	cuts := make([]int, len(fleets))
+	var all errgroup.Group
+	for i, fleet := range fleets {
+		all.Go(func() (err error) { cuts[i], err = a.farewell(fleet, order.Drain.Std()); return err })
+	}
+	err = all.Wait()
+	a.mu.Lock()
+	done := api.Done{Token: a.saved.token()}
+	a.mu.Unlock()
+	for _, cut := range cuts {
+		done.Cut += cut
+	}
+	if err != nil {
+		return done, api.Refuse(api.CodeFailed, "%v", err)
+	}
+	return done, nil
+}
+
+// release writes down that a side is retired and hands over its fleets, those
+// of an earlier retirement still at it included.
+func (a *agent) release(side api.Side, order api.Retire) ([]*supervisor.Fleet, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.fresh(order.IfToken); err != nil {
+		return nil, err
+	}
+	if weight := a.saved.Weights[side]; weight > 0 {
+		return nil, api.Refuse(api.CodeServing, "retire %s: it takes %s of the traffic", side, percent(weight))
+	}
+	if state, known := a.saved.Sides[side]; known && (state.Desired > 0 || order.Forget) {
+		next := a.saved.clone()
+		state.Desired = 0
+		next.Sides[side] = state
+		if order.Forget {
+			delete(next.Sides, side)
+		}
+		fleet := a.fleets[side]
+		delete(a.fleets, side)
+		if err := a.commit(next); err != nil {
+			if fleet != nil {
+				a.fleets[side] = fleet
+			}
+			return nil, err
+		}
+		if fleet != nil {
+			a.leaving = append(a.leaving, leaving{side, fleet})
+		}
+		a.opts.Log.Info("retire", "side", side, "revision", state.Revision.ID)
+	}
+	var fleets []*supervisor.Fleet
+	for _, l := range a.leaving {
+		if l.side == side {
+			fleets = append(fleets, l.fleet)
+		}
+	}
+	return fleets, nil
+}
