@@ -14,9 +14,25 @@ type Mark struct {
 	Candidate     Revision `json:"candidate"`
 	CandidateSide Side     `json:"candidate_side,omitempty"`
 	Head          Head     `json:"head"`
+	// Back is set from the decision to go back until nothing is left of the
+	// candidate; then going on with it is the only way.
+	Back *GoingBack `json:"back,omitempty"`
 	// Epoch counts the rollbacks; a phase begun under a lower one stops.
 	Epoch int    `json:"epoch"`
 	Lease *Lease `json:"lease,omitempty"`
+}
+
+// GoingBack says why traffic goes back to stable, and from which weight.
+type GoingBack struct {
+	Reason  string    `json:"reason"`
+	From    Weight    `json:"from"`
+	Decided time.Time `json:"decided"`
+}
+
+// Without gives the mark as it is once the candidate is gone.
+func (m Mark) Without() Mark {
+	m.Candidate, m.CandidateSide, m.Back = Revision{}, "", nil
+	return m
 }
 
 // Head names the newest entry of the true record.

@@ -64,3 +64,9 @@ func NewSpec(id string, instances int, target any) (Spec, error) {
 		Target:    raw,
 	}, nil
 }
+
+// Key tells revisions apart also where two share an ID: it is what meters
+// count by.
+func (r Revision) Key() string {
+	return r.ID + "@" + r.Spec[:min(12, len(r.Spec))]
+}

@@ -3,6 +3,8 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -14,8 +16,12 @@ type State struct {
 	Stage   Stage
 	Opening Opened
 	Opened  time.Time
-	// WentBack is set when the rollout settled on the old revision.
-	WentBack bool
+	// Last is when the newest entry was written.
+	Last time.Time
+	// WentBack is set when the rollout settled on the old revision, for the
+	// reason given.
+	WentBack   bool
+	BackReason string
 	// Weight is the candidate's share by the last shift, in force since Since.
 	Weight Weight
 	Since  time.Time
@@ -59,7 +65,7 @@ func Fold(r Record) (State, error) {
 		if err := s.apply(e); err != nil {
 			return State{}, fmt.Errorf("%w: entry %d (%s): %w", ErrBroken, e.Seq, e.Kind, err)
 		}
-		s.Head = Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}
+		s.Head, s.Last = Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}, e.At
 	}
 	return s, nil
 }
@@ -99,7 +105,8 @@ func (s *State) apply(e Entry) error {
 		s.Pending, s.SettledAt, s.Since = nil, e.At, e.At
 		return s.enter(StageSettled)
 	case *RolledBack:
-		s.Pending, s.WentBack, s.Weight, s.Since, s.SettledAt = nil, true, 0, d.InForce, e.At
+		s.WentBack, s.BackReason = true, d.Reason
+		s.Pending, s.Weight, s.Since, s.SettledAt = nil, 0, d.InForce, e.At
 		return s.enter(StageSettled)
 	case *Ended:
 		s.Begun, s.BegunPhase, s.Ended = nil, "", d
@@ -183,8 +190,8 @@ func (s State) ChangeOf(id string) ChangeState {
 
 // WayBack says how long the way back is, and why when there is none.
 func (s State) WayBack() (WayBack, string) {
-	for id, p := range s.Changes {
-		if p.State == Contracting || p.State == Contracted {
+	for _, id := range slices.Sorted(maps.Keys(s.Changes)) {
+		if p := s.Changes[id]; p.State == Contracting || p.State == Contracted {
 			return NoWayBack, "change " + id + " dropped the old form; it is archived, see restore"
 		}
 	}

@@ -1,0 +1,140 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Gates finds out whether somebody approved. It fails closed.
+type Gates interface {
+	// Approval gives who approved digest at the gate, after used approvals
+	// were spent; an error that says why the gate is shut.
+	Approval(ctx context.Context, gate config.Gate, digest string, used int) (string, error)
+}
+
+// gate checks the gate of the phase asked for. An expected digest is compared
+// also where no gate is in force.
+func (s *session) gate(ctx context.Context) error {
+	s.in.Gate = nil
+	p := s.work.Request.Phase
+	gate := s.gateOf(p)
+	if gate == nil && s.work.Expect == "" {
+		return nil
+	}
+	if s.resumes() {
+		return nil
+	}
+	to := rollout.Weight(0)
+	if p == rollout.Promote && s.in.State != nil {
+		to = plan.Goal(s.in)
+	}
+	digest, err := s.gateDigest(p, to)
+	if err != nil {
+		return err
+	}
+	s.expect = digest
+	s.in.Gate = s.checkGate(ctx, gate, digest)
+	return nil
+}
+
+func (s *session) checkGate(ctx context.Context, gate *config.Gate, digest string) *plan.GateCheck {
+	check := &plan.GateCheck{Name: "expected digest"}
+	if gate != nil {
+		check.Name = gateName(*gate)
+	}
+	if s.work.Expect != digest {
+		check.Why = fmt.Sprintf("approved was %s, due now is %s", short(s.work.Expect), short(digest))
+		check.How = "look at what is due now (gapless status) and approve that"
+		return check
+	}
+	if gate == nil {
+		check.Open = true
+		return check
+	}
+	if s.r.Gates == nil {
+		check.Why = "nothing here can prove an approval"
+		check.How = "run this phase where the gate can be asked, or take the gate out of the config"
+		return check
+	}
+	who, err := s.r.Gates.Approval(ctx, *gate, digest, s.in.State.Gated)
+	if err != nil {
+		check.Why, check.How = err.Error(), hint(err)
+		return check
+	}
+	check.Open, check.Approval = true, who
+	return check
+}
+
+// resumes reports whether the phase was begun and did not end: it goes on
+// under the approval that it was begun with.
+func (s *session) resumes() bool {
+	st := s.in.State
+	return st != nil && st.Begun != nil && st.BegunPhase == s.work.Request.Phase && s.work.Expect == ""
+}
+
+func (s *session) gateOf(p rollout.Phase) *config.Gate {
+	gates := s.in.Config.Gates
+	first := s.in.State == nil && s.in.Opening.Stable.Zero() || s.in.State != nil && s.in.State.Opening.Stable.Zero()
+	switch {
+	case p == rollout.Promote, p == rollout.Deploy && first:
+		return gates.Promote
+	case p == rollout.Contract:
+		return gates.Contract
+	}
+	return nil
+}
+
+func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error) {
+	g := plan.GateInput{Phase: p, To: to}
+	if gate := s.gateOf(p); gate != nil {
+		g.Environment = gate.Environment
+	}
+	if st := s.in.State; st != nil {
+		g.PlanDigest, g.Rollout, g.Head = st.Opening.PlanDigest, st.Rollout, st.Head
+	}
+	if p == rollout.Contract {
+		for _, c := range plan.Owing(s.in) {
+			g.Dropped = append(g.Dropped, c.Dropped()...)
+		}
+	}
+	return plan.GateDigest(g)
+}
+
+// nextGateDigest is what the next phase's approval has to be bound to.
+func (s *session) nextGateDigest(next plan.Next) (string, error) {
+	if s.in.State == nil || s.gateOf(next.Phase) == nil {
+		return "", nil
+	}
+	return s.gateDigest(next.Phase, next.To)
+}
+
+func (s *session) planDigest(o rollout.Opened) (string, error) {
+	structures := map[string]string{}
+	for _, id := range slices.Sorted(maps.Keys(s.in.Facts)) {
+		structures[id] = structure(s.in.Facts[id])
+	}
+	return plan.Digest(o.Intent, o.Candidate, o.Stable, structures)
+}
+
+func structure(f change.Facts) string { return f.StructureDigest }
+
+func short(digest string) string {
+	if digest == "" {
+		return "nothing"
+	}
+	return digest[:min(12, len(digest))]
+}
+
+func gateName(g config.Gate) string {
+	if g.Environment != "" {
+		return "environment " + g.Environment
+	}
+	return "comment by " + string(g.Comment)
+}

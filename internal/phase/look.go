@@ -1,0 +1,82 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// look asks the database what the phase must know of it.
+func (s *session) look(ctx context.Context) error {
+	s.in.Facts, s.in.Usage, s.in.Verified = map[string]change.Facts{}, map[string]change.Usage{}, nil
+	var changes []change.Change
+	p := s.work.Request.Phase
+	switch p {
+	case rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Promote:
+		changes = s.in.Changes
+	case rollout.Contract:
+		changes = plan.Owing(s.in)
+	case rollout.Tick, rollout.Retire, rollout.Rollback:
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := s.openDatabase(ctx); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		facts, err := s.db.Inspect(ctx, c)
+		if err != nil {
+			return fmt.Errorf("change %s: look at the database: %w", c.ID, err)
+		}
+		s.in.Facts[c.ID] = facts
+		if p != rollout.Contract {
+			continue
+		}
+		usage, err := s.db.Usage(ctx, c, s.settledAt())
+		if err != nil {
+			return fmt.Errorf("change %s: look who uses the old form: %w", c.ID, err)
+		}
+		s.in.Usage[c.ID] = usage
+	}
+	return nil
+}
+
+func (s *session) openDatabase(ctx context.Context) error {
+	if s.db != nil {
+		return nil
+	}
+	if s.r.OpenDatabase == nil {
+		return fmt.Errorf("%w: the rollout has schema changes, but the config names no database", errInput)
+	}
+	db, err := s.r.OpenDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	s.db = db
+	return nil
+}
+
+// settledAt is from when on nobody should write the old form any more.
+func (s *session) settledAt() time.Time {
+	if s.in.State == nil {
+		return time.Time{}
+	}
+	return s.in.State.SettledAt
+}
+
+// probe starts the client outside, and returns what stops it and tells.
+func (s *session) probe(ctx context.Context) func() *rollout.Probed {
+	if s.r.Probe == nil {
+		return func() *rollout.Probed { return nil }
+	}
+	stop := s.r.Probe.Start(ctx)
+	return func() *rollout.Probed {
+		seen := stop()
+		return &seen
+	}
+}

@@ -1,0 +1,156 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// Preview is what a release would do, found out without changing anything.
+type Preview struct {
+	Opening rollout.Opened
+	// Steps are the weights the candidate passes, each with its outlook.
+	Steps []StepOutlook
+	// Traffic is what stable serves now; zero where the meter knows nothing.
+	Traffic verdict.Traffic
+	Changes []ChangePreview
+	// Unmet are the preconditions of the first phase that do not hold.
+	Unmet      []plan.Precondition
+	First      rollout.Phase
+	PlanDigest string
+	Warnings   []string
+	Seen       rollout.Observation
+}
+
+// StepOutlook says how long one weight takes at the traffic seen.
+type StepOutlook struct {
+	Weight rollout.Weight
+	verdict.Outlook
+}
+
+// ChangePreview is a change with what the database says of it.
+type ChangePreview struct {
+	Change change.Change
+	Facts  change.Facts
+}
+
+// trafficWindow is how far back plan looks at what stable serves.
+const trafficWindow = time.Hour
+
+// telling is the regression whose detection plan foretells: from nothing to
+// one request in a hundred.
+const telling = 0.01
+
+// Preview looks at config, changes, platform and database.
+func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
+	work.Request.Phase = rollout.Plan
+	s, err := r.enter(ctx, work)
+	if err != nil {
+		return Preview{}, err
+	}
+	p := Preview{Opening: s.in.Opening, Seen: s.in.Seen, Warnings: s.warnings, First: rollout.Deploy}
+	for _, c := range s.in.Changes {
+		p.First = rollout.Expand
+		p.Changes = append(p.Changes, ChangePreview{Change: c, Facts: s.in.Facts[c.ID]})
+	}
+	s.in.Request.Phase = p.First
+	for _, pre := range plan.Preconditions(s.in) {
+		if !pre.Met {
+			p.Unmet = append(p.Unmet, pre)
+		}
+	}
+	if p.PlanDigest, err = s.planDigest(p.Opening); err != nil {
+		return p, err
+	}
+	s.foretell(ctx, &p)
+	return p, nil
+}
+
+// foretell says how long the steps take at the traffic seen.
+func (s *session) foretell(ctx context.Context, p *Preview) {
+	canary := s.in.Config.Strategy.Canary
+	if canary == nil || p.Opening.Stable.Zero() {
+		return
+	}
+	samples, err := s.r.Meter.Counts(ctx, s.in.Now().Add(-trafficWindow), p.Opening.Stable)
+	if err != nil {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("what stable serves is not known: %v", err))
+		return
+	}
+	p.Traffic = traffic(samples)
+	if p.Traffic.PerMinute == 0 {
+		p.Warnings = append(p.Warnings, "stable serves nothing now: without traffic no step can pass")
+		return
+	}
+	for _, w := range canary.Steps {
+		t := p.Traffic
+		t.Weight = int(w)
+		p.Steps = append(p.Steps, StepOutlook{w, verdict.Power(t, limits(s.in.Config.Judge), telling)})
+	}
+}
+
+// traffic sums up what one revision was seen to serve.
+func traffic(samples []verdict.Sample) verdict.Traffic {
+	var requests, errors, slow int64
+	var from, to time.Time
+	for _, sample := range samples {
+		requests, errors, slow = requests+sample.Requests, errors+sample.Errors, slow+sample.Slow
+		if from.IsZero() || sample.From.Before(from) {
+			from = sample.From
+		}
+		if sample.To.After(to) {
+			to = sample.To
+		}
+	}
+	if minutes := to.Sub(from).Minutes(); minutes > 0 && requests > 0 {
+		n := float64(requests)
+		return verdict.Traffic{PerMinute: n / minutes, Errors: float64(errors) / n, Slow: float64(slow) / n}
+	}
+	return verdict.Traffic{}
+}
+
+// Status is record and reality side by side.
+type Status struct {
+	Result
+	// Drift says in what way somebody else changed the platform.
+	Drift string
+	// Changes are the states of the schema changes by the record.
+	Changes map[string]rollout.ChangeState
+}
+
+// Status finds out where the service stands. It changes nothing, and goes by
+// the platform alone where the record is lost.
+func (r *Runner) Status(ctx context.Context, work Work) (Status, error) {
+	work.Request.Phase = ""
+	s, err := r.enter(ctx, work)
+	if err != nil {
+		return Status{}, err
+	}
+	st := Status{Result: s.result(plan.End{Outcome: rollout.Done}, s.unrecorded), Changes: map[string]rollout.ChangeState{}}
+	st.Drift = plan.Drift(s.in.State, s.in.Seen)
+	if s.in.State != nil {
+		for id, p := range s.in.State.Changes {
+			st.Changes[id] = p.State
+		}
+	}
+	return st, nil
+}
+
+// Can lists the preconditions of the phase that work asks for, met or not.
+func (r *Runner) Can(ctx context.Context, work Work) ([]plan.Precondition, error) {
+	s, err := r.enter(ctx, work)
+	if err != nil {
+		return nil, err
+	}
+	ps := plan.Preconditions(s.in)
+	if m := s.in.Seen.Mark; m.Busy(r.Holder, s.in.Now()) && work.Request.Phase != rollout.Rollback {
+		busy := &BusyError{*m.Lease}
+		ps = append(ps, plan.Precondition{Text: busy.Error(), How: busy.Hint(), Else: rollout.Waiting})
+	}
+	return ps, nil
+}

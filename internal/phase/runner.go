@@ -1,0 +1,206 @@
+// Package phase runs one phase of a release. Its loop is always the same:
+// observe, decide, do, observe, save. What to do is decided by package plan;
+// how, by the adapters behind the ports that this package declares.
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// Runner runs phases of one service. Platform, Store and Clock are needed by
+// every phase; Meter by those that judge. Probe and Gates may be nil.
+type Runner struct {
+	Platform Sides
+	Store    Store
+	Meter    Meter
+	Probe    Probe
+	Gates    Gates
+	Clock    Clock
+	Writer   rollout.Writer
+	// OpenDatabase is called by a phase that has schema changes to look at; nil
+	// where the config names no database.
+	OpenDatabase func(context.Context) (Database, error)
+	// Holder names this run in the lease; no two runs share one.
+	Holder string
+	// Lease is how long the lease outlives a killed phase; 0 is 15 s.
+	Lease time.Duration
+	// Tell is told what happens, for people who watch; nil tells nobody.
+	Tell func(Event)
+}
+
+// Event is something that people who watch a phase want to see. One field is
+// set.
+type Event struct {
+	// Step is about to be done.
+	Step plan.Step
+	// Progress is of a long step of a change.
+	Progress *change.Progress
+	// Judgement was made from the newest counts.
+	Judgement *verdict.Judgement
+	// Record has one more entry.
+	Record *rollout.Record
+	// Warning did not stop the phase.
+	Warning string
+}
+
+// Result is how a phase ended and what it left.
+type Result struct {
+	Phase rollout.Phase
+	plan.End
+	// Record is empty, State nil, where there is none.
+	Record   rollout.Record
+	State    *rollout.State
+	Seen     rollout.Observation
+	Next     plan.Next
+	Warnings []string
+	// GateDigest binds the approval of the next phase; empty where it has no
+	// gate.
+	GateDigest string
+	// Cause is the error behind an outcome other than done; nil where the
+	// reason says all.
+	Cause error
+}
+
+// Run runs the phase that work asks for. Every end, also a bad one, is a
+// Result; the error is for a phase that could not even find out where it
+// stands.
+func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
+	s, err := r.enter(ctx, work)
+	if err != nil && s.in.Seen.At.IsZero() {
+		return Result{Phase: work.Request.Phase}, err
+	}
+	if err != nil {
+		return s.result(barred(err), err), nil
+	}
+	first := plan.Decide(s.in)
+	if first.Step == nil && !s.mayRecordEnd(first.End) {
+		return s.result(first.End, nil), nil
+	}
+	if err := s.claim(ctx); err != nil {
+		if busy := (*BusyError)(nil); errors.As(err, &busy) {
+			return s.result(plan.End{Outcome: rollout.Waiting, Reason: busy.Error(), Hint: busy.Hint()}, nil), nil
+		}
+		return s.result(plan.End{Outcome: rollout.Stopped, Reason: err.Error()}, err), nil
+	}
+	return s.run(ctx), nil
+}
+
+// barred is the end of a phase that could not find out enough to decide.
+// Nothing was changed.
+func barred(err error) plan.End {
+	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: hint(err)}
+	switch {
+	case errors.Is(err, rollout.ErrBroken), errors.Is(err, rollout.ErrForked), errors.Is(err, rollout.ErrNotFound):
+		end.Outcome = rollout.NeedsPerson
+		if end.Hint == "" {
+			end.Hint = "gapless status and gapless rollback work from what is stamped on the platform"
+		}
+	case errors.As(err, new(document.Faults)), errors.Is(err, errInput):
+		end.Outcome = rollout.Refused
+	}
+	return end
+}
+
+// errInput marks what the caller got wrong.
+var errInput = errors.New("bad input")
+
+// run works until the decision is to end, and writes down how it ended.
+func (s *session) run(parent context.Context) Result {
+	ctx, stop := s.heartbeat(parent)
+	defer stop()
+	unprobe := s.probe(ctx)
+	end, cause := s.loop(ctx)
+	if cause != nil && ctx.Err() != nil {
+		end, cause = s.interrupted(parent, context.Cause(ctx))
+	}
+	// The end must be written also when the phase was cancelled.
+	last, done := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
+	defer done()
+	stop()
+	if err := s.finish(last, end, unprobe()); err != nil {
+		s.warn(fmt.Sprintf("the end of the phase is not in the record: %v", err))
+	}
+	return s.result(end, cause)
+}
+
+func (s *session) loop(ctx context.Context) (plan.End, error) {
+	if err := s.begin(ctx); err != nil {
+		return s.failed(err)
+	}
+	for {
+		if err := s.observe(ctx); err != nil {
+			return s.failed(err)
+		}
+		d := plan.Decide(s.in)
+		if d.Step == nil {
+			return d.End, nil
+		}
+		s.tell(Event{Step: d.Step})
+		if err := s.do(ctx, d.Step); err != nil {
+			if ctx.Err() != nil {
+				return plan.End{}, err
+			}
+			if end, ok := s.giveUp(ctx, d.Step, err); ok {
+				return end, err
+			}
+			return s.failed(err)
+		}
+	}
+}
+
+// giveUp takes a candidate away that did not come up.
+func (s *session) giveUp(ctx context.Context, failed plan.Step, err error) (plan.End, bool) {
+	for step := failed; ; {
+		if oerr := s.observe(ctx); oerr != nil {
+			return plan.End{}, false
+		}
+		d, ok := plan.Failed(s.in, step, reason(err))
+		if step != failed {
+			d, ok = plan.Decide(s.in), true
+		}
+		if !ok {
+			return plan.End{}, false
+		}
+		if d.Step == nil {
+			return d.End, true
+		}
+		s.tell(Event{Step: d.Step})
+		if derr := s.do(ctx, d.Step); derr != nil {
+			s.warn(fmt.Sprintf("taking the candidate away: %v", derr))
+			return plan.End{}, false
+		}
+		step = d.Step
+	}
+}
+
+// failed turns an error into an end: stable serves as far as is known, the
+// same command goes on from here.
+func (s *session) failed(err error) (plan.End, error) {
+	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: hint(err)}
+	if end.Hint == "" {
+		end.Hint = "run this phase again: it goes on where it stopped"
+	}
+	return end, err
+}
+
+// hint gives what an error advises, where it does.
+func hint(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}
+
+func reason(err error) string { return err.Error() }

@@ -1,0 +1,199 @@
+package phase_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/phase"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+const configFile = `
+service: address-book
+target:
+  local: {agent: "http://127.0.0.1:7070", command: ["./{revision}/app"], instances: 2, health: /healthz}
+strategy:
+  canary: {steps: [5, 50, 100], bake: 2m, bake_limit: 10m, settle: 10s}
+ready_within: 1m
+smoke: [{get: /healthz}]
+judge: {errors: {worse_by: 1pp}, slow: {worse_by: 1pp}, min_requests: 50}
+schema: {url_env: DATABASE_URL, changes: [changes/0007-split-street.yaml]}
+rollback_window: 1h
+`
+
+const changeFile = `
+name: split street
+table: address
+expand:
+  - add_column: {name: street_name, type: text}
+sync:
+  forward: {street_name: "street"}
+  backward: {street: "street_name"}
+contract:
+  - drop_column: street
+quiet_for: 24h
+`
+
+func work(p rollout.Phase, revision string, to rollout.Weight) phase.Work {
+	return phase.Work{
+		Request: plan.Request{Phase: p, To: to}, Revision: revision,
+		Config:      rollout.File{Name: "gapless.yaml", Data: []byte(configFile)},
+		ChangeFiles: []rollout.File{{Name: "changes/0007-split-street.yaml", Data: []byte(changeFile)}},
+	}
+}
+
+// move is one command of a release, after some time has passed.
+type move struct {
+	name string
+	wait time.Duration
+	work phase.Work
+	want rollout.Outcome
+}
+
+// firstRelease brings v1 in, which has no schema change to wait for.
+func firstRelease() []move {
+	w := work(rollout.Deploy, "v1", 0)
+	w.Config.Data = []byte(strings.Replace(configFile, "changes: [changes/0007-split-street.yaml]", "changes: []", 1))
+	w.ChangeFiles = nil
+	return []move{{name: "first", work: w, want: rollout.Done}}
+}
+
+func release() []move {
+	return append(firstRelease(),
+		move{name: "expand", work: work(rollout.Expand, "v2", 0), want: rollout.Done},
+		move{name: "deploy", work: work(rollout.Deploy, "v2", 0), want: rollout.Done},
+		move{name: "promote 5", work: work(rollout.Promote, "", 50), want: rollout.Done},
+		move{name: "promote 100", work: work(rollout.Promote, "", rollout.Full), want: rollout.Done},
+		move{name: "tick", work: work(rollout.Tick, "", 0), want: rollout.Done},
+		move{name: "retire", wait: 2 * time.Hour, work: work(rollout.Retire, "", 0), want: rollout.Done},
+		move{name: "contract", work: work(rollout.Contract, "", 0), want: rollout.Done},
+	)
+}
+
+func takenBack() []move {
+	return append(release()[:4], move{name: "rollback", work: work(rollout.Rollback, "", 0), want: rollout.Done})
+}
+
+func failing() []move {
+	moves := release()[:4]
+	moves[3].want = rollout.Stopped
+	return moves
+}
+
+// picture is the end state that a user can see. A lease is no part of it: it
+// lapses by itself.
+func picture(w *world) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "split blue %s green %s\n", w.split.Blue, w.split.Green)
+	for _, side := range slices.Sorted(maps.Keys(w.sides)) {
+		fmt.Fprintf(&b, "side %s: %s %d/%d\n", side, w.sides[side].Revision, w.sides[side].Ready, w.sides[side].Desired)
+	}
+	fmt.Fprintf(&b, "stable %s on %s, candidate %s, going back %t\n",
+		w.mark.Stable, w.mark.StableSide, w.mark.Candidate, w.mark.Back != nil)
+	fmt.Fprintf(&b, "applied %s\n", strings.Join(slices.Sorted(maps.Keys(w.applied)), " "))
+	if state, err := rollout.Fold(w.records[w.mark.Head]); err != nil {
+		fmt.Fprintf(&b, "record: %v\n", err)
+	} else {
+		fmt.Fprintf(&b, "record %s: weight %s, went back %t\n", state.Stage, state.Weight, state.WentBack)
+	}
+	return b.String()
+}
+
+// follow runs moves up to and including last and gives the end state.
+func follow(t *testing.T, w *world, moves []move) {
+	t.Helper()
+	for _, m := range moves {
+		time.Sleep(m.wait)
+		w.revive(0, false)
+		res, err := w.runner().Run(t.Context(), m.work)
+		if err != nil {
+			t.Fatalf("%s: %v", m.name, err)
+		}
+		if res.Outcome != m.want {
+			t.Fatalf("%s ended %s (%s), want %s", m.name, res.Outcome, res.Reason, m.want)
+		}
+		if w.dropped != "" {
+			t.Fatalf("%s: %s", m.name, w.dropped)
+		}
+	}
+}
+
+// TestKillSweep kills the last phase of each story at every one of its calls,
+// before and after the effect, runs the same command again, and expects the
+// end state of the run that was not killed.
+func TestKillSweep(t *testing.T) {
+	stories := map[string]struct {
+		moves      []move
+		errorShare float64
+	}{}
+	whole := release()
+	for i := range whole {
+		stories[whole[i].name] = struct {
+			moves      []move
+			errorShare float64
+		}{whole[:i+1], 0}
+	}
+	stories["rollback"] = struct {
+		moves      []move
+		errorShare float64
+	}{takenBack(), 0}
+	stories["promote of a bad candidate"] = struct {
+		moves      []move
+		errorShare float64
+	}{failing(), 0.5}
+
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			last := story.moves[len(story.moves)-1]
+			before := story.moves[:len(story.moves)-1]
+			var start *world
+			var want string
+			var at time.Time
+			calls := 0
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.errorShare = story.errorShare
+				follow(t, w, before)
+				start, at = w.clone(), time.Now()
+				follow(t, w, story.moves[len(before):])
+				want, calls = picture(w), w.calls
+			})
+			for n := 1; n <= calls; n += stride(calls) {
+				for _, after := range []bool{false, true} {
+					synctest.Test(t, func(t *testing.T) {
+						time.Sleep(at.Add(last.wait).Sub(time.Now()))
+						w := start.clone()
+						w.revive(n, after)
+						_, _ = w.runner().Run(t.Context(), last.work) //nolint:errcheck // it was killed
+						w.revive(0, false)
+						res, err := w.runner().Run(t.Context(), last.work)
+						if err != nil {
+							t.Fatalf("killed at call %d (after %t), then: %v", n, after, err)
+						}
+						if got := picture(w); got != want {
+							t.Fatalf("killed at call %d (after %t), ended %s (%s):\n%s\nwant\n%s", n, after, res.Outcome, res.Reason, got, want)
+						}
+						if w.dropped != "" {
+							t.Fatalf("killed at call %d (after %t): %s", n, after, w.dropped)
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// stride thins out the looks of a long bake, which are all alike; a step that
+// is prime to their period meets each kind of call.
+func stride(calls int) int {
+	if calls > 200 {
+		return 7
+	}
+	return 1
+}

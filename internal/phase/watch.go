@@ -1,0 +1,86 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// looks is how often the counts are looked at during one bake; a look may be
+// made as often as one likes, and the sooner a bad candidate is seen the
+// better.
+const (
+	looks       = 30
+	shortestGap = 200 * time.Millisecond
+	longestGap  = 15 * time.Second
+)
+
+// recordedWindow is how much of stable's past the judge may compare with when
+// no control arm is left.
+const recordedWindow = time.Hour
+
+// watch waits until the next look, at the latest until the given time, and
+// has the judge look at the newest counts.
+func (s *session) watch(ctx context.Context, until time.Time) error {
+	gap := s.in.Config.Strategy.Canary.Bake / looks
+	gap = min(max(gap, shortestGap), longestGap)
+	if left := until.Sub(s.in.Now()); left > 0 {
+		if err := s.r.Clock.Sleep(ctx, min(gap, left)); err != nil {
+			return err
+		}
+	}
+	if err := s.observe(ctx); err != nil {
+		return err
+	}
+	q := s.question()
+	samples, err := s.r.Meter.Counts(ctx, s.in.State.FirstExposed.Add(-recordedWindow),
+		s.in.State.Opening.Stable, s.in.State.Opening.Candidate)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	q.Samples, q.Baseline = divide(samples, q.Stable, s.in.State.FirstExposed)
+	j := verdict.Judge(q)
+	if err != nil { // silence is not a pass
+		j.Verdict, j.Reason = verdict.Inconclusive, fmt.Sprintf("the counts cannot be read: %v", err)
+	}
+	s.in.Judgement = &j
+	s.tell(Event{Judgement: &j})
+	return nil
+}
+
+func (s *session) question() verdict.Question {
+	st, canary := s.in.State, s.in.Config.Strategy.Canary
+	return verdict.Question{
+		Limits: limits(s.in.Config.Judge),
+		Stable: st.Opening.Stable.Key(), Candidate: st.Opening.Candidate.Key(),
+		Weight: int(st.Weight), Since: st.Since, Settle: canary.Settle,
+		Bake: canary.Bake, BakeLimit: canary.BakeLimit, Now: s.in.Now(),
+	}
+}
+
+// divide keeps what was counted since the candidate was first exposed apart
+// from stable's past.
+func divide(samples []verdict.Sample, stable string, exposed time.Time) (since, baseline []verdict.Sample) {
+	for _, sample := range samples {
+		if sample.Revision == stable && sample.Weight < int(rollout.Full) {
+			baseline = append(baseline, sample)
+		}
+		if !sample.From.Before(exposed) {
+			since = append(since, sample)
+		}
+	}
+	return since, baseline
+}
+
+func limits(j config.Judge) verdict.Limits {
+	return verdict.Limits{
+		Errors:   &verdict.Limit{WorseBy: j.Errors.WorseBy.Share(), Ratio: j.Errors.Ratio},
+		Slow:     &verdict.Limit{WorseBy: j.Slow.WorseBy.Share(), Ratio: j.Slow.Ratio},
+		CPURatio: j.CPU.Ratio, MemoryRatio: j.Memory.Ratio,
+		MinRequests: int64(j.MinRequests),
+	}
+}

@@ -1,0 +1,226 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Work is what a phase is to do, with the files as they are on disk.
+type Work struct {
+	Request plan.Request
+	// Revision is the one to release; for plan, expand and deploy.
+	Revision string
+	// Expect is the gate-digest that was approved; empty asks for no
+	// comparison where no gate is in force.
+	Expect string
+	// Config and Changes are the files on disk. A rollout under way uses those
+	// that it was opened with.
+	Config      rollout.File
+	ChangeFiles []rollout.File
+}
+
+// session is one run of a phase.
+type session struct {
+	r    *Runner
+	work Work
+	in   plan.Input
+	// record is the true one; unrecorded says why there is none to write to.
+	record     rollout.Record
+	unrecorded error
+	lease      lease
+	db         Database
+	begun      bool
+	unlock     func(context.Context) error
+	warnings   []string
+	expect     string
+}
+
+// enter finds out where the service stands. The session is of use also beside
+// an error: it holds what was found out until then.
+func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
+	s := &session{r: r, work: work}
+	s.in.Request = work.Request
+	if err := s.observe(ctx); err != nil {
+		return s, err
+	}
+	if err := s.load(ctx); err != nil {
+		if work.Request.Phase != rollout.Rollback && work.Request.Phase != "" {
+			return s, err
+		}
+		s.unrecorded = err
+		s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
+	}
+	if err := s.read(); err != nil {
+		if work.Request.Phase != rollout.Rollback {
+			return s, err
+		}
+		s.in.Config = &config.Config{} // a way back needs none
+		s.warn(fmt.Sprintf("going back without the config: %v", err))
+	}
+	if err := s.look(ctx); err != nil {
+		return s, err
+	}
+	return s, s.gate(ctx)
+}
+
+// load reads the record that the platform's head names.
+func (s *session) load(ctx context.Context) error {
+	mark := s.in.Seen.Mark
+	if mark == nil || mark.Head.Zero() {
+		return nil
+	}
+	record, err := s.r.Store.Load(ctx, mark.Service, mark.Head)
+	if err != nil {
+		return fmt.Errorf("load record %s at entry %d: %w", mark.Head.Rollout, mark.Head.Seq, err)
+	}
+	return s.adopt(record)
+}
+
+func (s *session) adopt(record rollout.Record) error {
+	state, err := rollout.Fold(record)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", record.Rollout, err)
+	}
+	s.record, s.in.State = record, &state
+	return nil
+}
+
+// read takes config and changes from the record of a rollout under way, else
+// from disk.
+func (s *session) read() error {
+	file, changes, owed := s.work.Config, s.work.ChangeFiles, []rollout.File(nil)
+	st := s.in.State
+	switch {
+	case st == nil:
+	case st.Stage != rollout.StageSettled || !opens(s.work.Request.Phase):
+		file, changes, owed = st.Opening.Config, st.Opening.Changes, st.Opening.Owed
+	default:
+		var err error
+		if owed, err = s.debts(changes); err != nil {
+			return err
+		}
+	}
+	cfg, err := config.Parse(file.Name, file.Data)
+	if err != nil {
+		return err
+	}
+	s.in.Config = cfg
+	parse := change.Accepted // a record holds what was accepted when it was opened
+	if st == nil || st.Stage == rollout.StageSettled && opens(s.work.Request.Phase) {
+		parse = change.Parse
+	}
+	if s.in.Changes, err = parseChanges(parse, changes); err != nil {
+		return err
+	}
+	if s.in.Owed, err = parseChanges(change.Accepted, owed); err != nil {
+		return err
+	}
+	if !opens(s.work.Request.Phase) {
+		return nil
+	}
+	return s.prepareOpening(file, changes, owed)
+}
+
+// debts are the changes that the rollout before left to be contracted. One
+// that the next release brings again is not a debt but its own.
+func (s *session) debts(own []rollout.File) ([]rollout.File, error) {
+	st := s.in.State
+	left := append([]rollout.File(nil), st.Opening.Owed...)
+	if !st.WentBack {
+		left = append(left, st.Opening.Changes...)
+	}
+	var debts []rollout.File
+	for _, f := range left {
+		c, err := change.Accepted(f.Name, f.Data)
+		if err != nil {
+			return nil, fmt.Errorf("read the change owed by rollout %s: %w", st.Rollout, err)
+		}
+		if len(c.Contract) > 0 && st.ChangeOf(c.ID) != rollout.Contracted && !named(own, f.Name) {
+			debts = append(debts, f)
+		}
+	}
+	return debts, nil
+}
+
+func named(files []rollout.File, name string) bool {
+	for _, f := range files {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+type parser func(file string, data []byte) (change.Change, error)
+
+func parseChanges(parse parser, files []rollout.File) ([]change.Change, error) {
+	var changes []change.Change
+	var faults error
+	for _, f := range files {
+		c, err := parse(f.Name, f.Data)
+		if err != nil {
+			faults = errors.Join(faults, err)
+			continue
+		}
+		changes = append(changes, c)
+	}
+	return changes, faults
+}
+
+// opens reports whether a phase may open a rollout.
+func opens(p rollout.Phase) bool {
+	return p == rollout.Plan || p == rollout.Expand || p == rollout.Deploy
+}
+
+// prepareOpening makes what a new record would begin with.
+func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File) error {
+	cfg := s.in.Config
+	if st := s.in.State; st != nil && st.Stage != rollout.StageSettled {
+		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
+		if s.work.Revision != "" {
+			s.in.Spec.Revision.ID = s.work.Revision
+		}
+		return nil
+	}
+	id, err := rollout.ParseRevisionID(s.work.Revision)
+	if err != nil {
+		return fmt.Errorf("%w: --revision names what to release: %w", errInput, err)
+	}
+	if s.in.Spec, err = cfg.Spec(id); err != nil {
+		return err
+	}
+	intent := config.Intent(file.Data, contents(changes), cfg.Target.String())
+	o := rollout.Opened{
+		Candidate: s.in.Spec.Revision, Strategy: cfg.Strategy.Kind(), Target: cfg.Target.String(), Spec: s.in.Spec,
+		Config: file, Changes: changes, Owed: owed, Side: rollout.Blue, Intent: intent,
+	}
+	if m := s.in.Seen.Mark; m != nil {
+		o.Stable, o.Side = m.Stable, m.StableSide.Other()
+	}
+	s.in.Opening = o
+	return nil
+}
+
+func contents(files []rollout.File) map[string][]byte {
+	m := make(map[string][]byte, len(files))
+	for _, f := range files {
+		m[f.Name] = f.Data
+	}
+	return m
+}
+
+// observe looks at the platform again and keeps the fold up to date.
+func (s *session) observe(ctx context.Context) error {
+	seen, err := s.r.Platform.Observe(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the platform: %w", err)
+	}
+	s.in.Seen = seen
+	return nil
+}

@@ -1,0 +1,322 @@
+package phase_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/phase"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// errKilled is what every call gets once the process is meant to be dead.
+var errKilled = errors.New("killed")
+
+// world is a platform, a store, a meter and a database in memory, strict about
+// what the real ones refuse. It is a fake, so that a phase can be killed at
+// each of its calls, thousands of times a second; the same sweep runs with the
+// real parts in package cli.
+type world struct {
+	mu    sync.Mutex
+	token int
+	mark  *rollout.Mark
+	split rollout.Split
+	since time.Time
+	sides map[rollout.Side]rollout.SideState
+	// shifts is the history of the split, for the meter.
+	shifts  []shiftAt
+	records map[rollout.Head]rollout.Record
+	saved   rollout.Head
+	applied map[string]bool
+	locked  bool
+
+	// errorShare is how many of the candidate's requests fail.
+	errorShare float64
+	// broken is a candidate that never gets ready.
+	broken string
+	// silent is a meter that counts nothing.
+	silent bool
+
+	// killAt is the call at which the process dies, before or after its effect.
+	calls, killAt int
+	after, dead   bool
+	dropped       string
+}
+
+type shiftAt struct {
+	at    time.Time
+	split rollout.Split
+}
+
+func newWorld() *world {
+	return &world{
+		sides: map[rollout.Side]rollout.SideState{}, records: map[rollout.Head]rollout.Record{}, applied: map[string]bool{},
+	}
+}
+
+// clone gives a world of its own in the same state.
+func (w *world) clone() *world {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := &world{
+		token: w.token, split: w.split, since: w.since, sides: maps.Clone(w.sides), shifts: slices.Clone(w.shifts),
+		records: maps.Clone(w.records), applied: maps.Clone(w.applied),
+		errorShare: w.errorShare, broken: w.broken, silent: w.silent, dropped: w.dropped,
+	}
+	if w.mark != nil {
+		m := *w.mark
+		c.mark = &m
+	}
+	return c
+}
+
+// revive starts the next process; it is killed at its call n, 0 is never.
+func (w *world) revive(n int, after bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls, w.killAt, w.after, w.dead, w.locked = 0, n, after, false, false
+}
+
+// call runs the effect of one call, or kills the process at it.
+func (w *world) call(effect func() error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead {
+		return errKilled
+	}
+	w.calls++
+	if w.calls != w.killAt {
+		return effect()
+	}
+	w.dead = true
+	if w.after {
+		return errors.Join(errKilled, effect())
+	}
+	return errKilled
+}
+
+func (w *world) check(seen rollout.Token) error {
+	if seen != rollout.Token(fmt.Sprint(w.token)) {
+		return rollout.ErrConflict
+	}
+	w.token++
+	return nil
+}
+
+func (w *world) Observe(context.Context) (o rollout.Observation, err error) {
+	return o, w.call(func() error {
+		o = rollout.Observation{
+			At: time.Now(), Token: rollout.Token(fmt.Sprint(w.token)), Split: w.split, SplitSince: w.since,
+			Sides: maps.Clone(w.sides),
+		}
+		if w.mark != nil {
+			m := *w.mark
+			o.Mark = &m
+		}
+		return nil
+	})
+}
+
+func (w *world) Claim(_ context.Context, seen rollout.Token, m rollout.Mark) error {
+	return w.call(func() error {
+		if err := w.check(seen); err != nil {
+			return err
+		}
+		if _, ok := w.records[m.Head]; !ok && !m.Head.Zero() {
+			return fmt.Errorf("head %v was moved before its record was saved", m.Head)
+		}
+		w.mark = &m
+		return nil
+	})
+}
+
+func (w *world) Reach(context.Context, rollout.Instance) (http.RoundTripper, error) {
+	var via http.RoundTripper
+	return via, w.call(func() error {
+		via = roundTrip(func(r *http.Request) (*http.Response, error) {
+			rec := httptest.NewRecorder()
+			rec.WriteHeader(http.StatusOK)
+			return rec.Result(), nil
+		})
+		return nil
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func (w *world) Launch(_ context.Context, seen rollout.Token, side rollout.Side, spec rollout.Spec) error {
+	return w.call(func() error {
+		if err := w.check(seen); err != nil {
+			return err
+		}
+		if st, there := w.sides[side]; there && st.Revision != spec.Revision && w.split.Of(side) > 0 {
+			return fmt.Errorf("side %s takes traffic", side)
+		}
+		ready, problem := spec.Instances, ""
+		if w.broken == spec.Revision.ID {
+			ready, problem = 0, "exit status 1: cannot open config"
+		}
+		st := rollout.SideState{Revision: spec.Revision, Desired: spec.Instances, Ready: ready}
+		for i := range spec.Instances {
+			st.Instances = append(st.Instances, rollout.Instance{
+				Name: fmt.Sprintf("%s-%d", side, i), Side: side, Ready: i < ready, Problem: problem,
+			})
+		}
+		w.sides[side] = st
+		if ready == 0 {
+			return errors.New("never became healthy")
+		}
+		return nil
+	})
+}
+
+func (w *world) Shift(_ context.Context, seen rollout.Token, split rollout.Split) error {
+	return w.call(func() error {
+		if err := w.check(seen); err != nil {
+			return err
+		}
+		for _, side := range []rollout.Side{rollout.Blue, rollout.Green} {
+			if split.Of(side) > 0 && w.sides[side].Ready == 0 {
+				w.dropped = fmt.Sprintf("traffic was given to side %s, where nothing is ready", side)
+				return errors.New(w.dropped)
+			}
+		}
+		w.split, w.since = split, time.Now()
+		w.shifts = append(w.shifts, shiftAt{time.Now(), split})
+		return nil
+	})
+}
+
+func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side) error {
+	return w.call(func() error {
+		if err := w.check(seen); err != nil {
+			return err
+		}
+		if w.split.Of(side) > 0 {
+			w.dropped = fmt.Sprintf("side %s was stopped while it took traffic", side)
+			return errors.New(w.dropped)
+		}
+		delete(w.sides, side)
+		return nil
+	})
+}
+
+// Counts makes up what 300 requests a second leave behind, second by second.
+func (w *world) Counts(_ context.Context, since time.Time, of ...rollout.Revision) (samples []verdict.Sample, err error) {
+	return samples, w.call(func() error {
+		if w.silent {
+			return nil
+		}
+		for i, s := range w.shifts {
+			until := time.Now()
+			if i+1 < len(w.shifts) {
+				until = w.shifts[i+1].at
+			}
+			for at := s.at; at.Add(time.Second).Before(until); at = at.Add(time.Second) {
+				if !at.Before(since) {
+					samples = append(samples, w.second(at, s.split, of)...)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (w *world) second(at time.Time, split rollout.Split, of []rollout.Revision) (samples []verdict.Sample) {
+	candidate := rollout.Blue
+	if w.mark != nil && w.mark.CandidateSide != "" {
+		candidate = w.mark.CandidateSide
+	}
+	for _, side := range []rollout.Side{rollout.Blue, rollout.Green} {
+		for _, r := range of {
+			if n := int64(split.Of(side)) * 300 / 1000; w.sides[side].Revision == r && n > 0 {
+				s := verdict.Sample{Revision: r.Key(), From: at, To: at.Add(time.Second), Weight: int(split.Of(candidate)), Requests: n}
+				if side == candidate {
+					s.Errors = int64(float64(n) * w.errorShare)
+				}
+				samples = append(samples, s)
+			}
+		}
+	}
+	return samples
+}
+
+func (w *world) Load(_ context.Context, _ string, want rollout.Head) (r rollout.Record, err error) {
+	return r, w.call(func() error {
+		var ok bool
+		if r, ok = w.records[want]; !ok {
+			return rollout.ErrNotFound
+		}
+		return nil
+	})
+}
+
+func (w *world) Save(_ context.Context, r rollout.Record, follows rollout.Head) error {
+	return w.call(func() error {
+		if err := r.Verify(); err != nil {
+			return err
+		}
+		if _, ok := w.records[follows]; !ok && !follows.Zero() {
+			return fmt.Errorf("record follows %v, which was never saved", follows)
+		}
+		w.records[r.Head()] = r
+		return nil
+	})
+}
+
+func (w *world) Inspect(context.Context, change.Change) (f change.Facts, err error) {
+	return f, w.call(func() error { return nil })
+}
+
+func (w *world) Lock(context.Context, string) (func(context.Context) error, error) {
+	err := w.call(func() error {
+		if w.locked {
+			return errors.New("locked by another run")
+		}
+		w.locked = true
+		return nil
+	})
+	return func(context.Context) error {
+		return w.call(func() error { w.locked = false; return nil })
+	}, err
+}
+
+func (w *world) Apply(_ context.Context, c change.Change, s change.Step, _ func(change.Progress)) (e change.Evidence, err error) {
+	return e, w.call(func() error {
+		w.applied[c.ID+"/"+s.ID] = true
+		e = change.Evidence{Step: s.ID}
+		return nil
+	})
+}
+
+func (w *world) Verify(context.Context, change.Change, change.Scope) (e change.Evidence, err error) {
+	return e, w.call(func() error {
+		e.Checks = []change.CheckResult{{Name: "relation", Allowed: "0", Passed: true}}
+		return nil
+	})
+}
+
+func (w *world) Usage(context.Context, change.Change, time.Time) (u change.Usage, err error) {
+	return u, w.call(func() error {
+		u = change.Usage{Quiet: true, QuietSince: time.Now().Add(-48 * time.Hour)}
+		return nil
+	})
+}
+
+func (w *world) runner() *phase.Runner {
+	return &phase.Runner{
+		Platform: w, Store: w, Meter: w, Clock: phase.SystemClock{}, Holder: fmt.Sprint("run-", time.Now().UnixNano()),
+		Writer:       rollout.Writer{Run: "1", Attempt: 1, Actor: "tester"},
+		OpenDatabase: func(context.Context) (phase.Database, error) { return w, nil },
+	}
+}

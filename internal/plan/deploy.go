@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// decideDeploy brings the candidate beside stable: started, smoke-tested and
+// warmed up, at weight 0. A first release goes on to all of the traffic.
+func decideDeploy(in Input) Decision {
+	s := in.State
+	if s != nil && s.Stage == rollout.StageSettled && in.WentBack {
+		return wentBack(in)
+	}
+	if d, ok := begin(in); ok {
+		return d
+	}
+	if in.firstRelease() && s.Stage == rollout.StageLive {
+		return do(Settle{rollout.Settled{Stable: s.Opening.Candidate, Side: s.Opening.Side}})
+	}
+	if d, ok := verifyChanges(in); ok {
+		return d
+	}
+	cand, side := in.candidate()
+	st, there := in.Seen.Sides[side]
+	if there && st.Revision != cand {
+		if w := in.Seen.Split.Of(side); w > 0 {
+			return end(rollout.NeedsPerson, fmt.Sprintf("side %s serves %s with revision %s, which no record knows", side, w, st.Revision),
+				"gapless status shows both; gapless rollback gives all traffic to stable")
+		}
+		return do(Remove{Side: side, Revision: st.Revision})
+	}
+	if !there || s.Launched == nil || st.Ready < st.Desired {
+		return do(Launch{Side: side, Spec: s.Opening.Spec})
+	}
+	if s.Checked == nil {
+		return do(Check{Side: side})
+	}
+	if in.firstRelease() {
+		return do(Shift{Side: side, From: 0, To: rollout.Full, Reason: "first release"})
+	}
+	return end(rollout.Done, fmt.Sprintf("candidate %s stands on side %s at 0%%, smoke-tested and warm", cand, side), "")
+}
+
+// begin opens a rollout where none is under way. A revision that is stable
+// already needs none.
+func begin(in Input) (Decision, bool) {
+	s, m := in.State, in.Seen.Mark
+	if s != nil && s.Stage != rollout.StageSettled {
+		return Decision{}, false
+	}
+	if m != nil && m.Stable == in.Spec.Revision {
+		return end(rollout.Done, "revision "+m.Stable.String()+" is stable already", ""), true
+	}
+	return do(Open{in.Opening}), true
+}
+
+// Failed decides after a step that could not be done. A candidate that does
+// not come up takes no traffic; it is taken away again, so that the next
+// release finds a clean stage.
+func Failed(in Input, step Step, reason string) (Decision, bool) {
+	switch step.(type) {
+	case Launch, Check:
+	default:
+		return Decision{}, false
+	}
+	if in.Seen.Mark == nil {
+		return Decision{}, false
+	}
+	return back(in, rollout.GoingBack{Reason: reason, From: in.weight(), Decided: in.Now()}, nil), true
+}

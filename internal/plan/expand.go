@@ -1,0 +1,70 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// decideExpand runs each change's steps in their order, then verifies it.
+// Steps that are done are not run again; the database holds them idempotent.
+func decideExpand(in Input) Decision {
+	if len(in.Changes) == 0 {
+		return end(rollout.Done, "no schema change is part of this release", "")
+	}
+	if d, ok := begin(in); ok {
+		return d
+	}
+	for _, c := range in.Changes {
+		done := in.State.Changes[c.ID]
+		if done.State == rollout.Expanded {
+			continue
+		}
+		steps := change.ExpandSteps(c)
+		for i, st := range steps {
+			if _, ok := done.Steps[st.ID]; ok {
+				continue
+			}
+			after := rollout.Expanding
+			if i == len(steps)-1 {
+				after = rollout.Expanded
+			}
+			return do(Migrate{Change: c, Step: st, State: after})
+		}
+	}
+	return end(rollout.Done, fmt.Sprintf("%s expanded: the schema serves old and new alike", count(len(in.Changes), "change is", "changes are")), "")
+}
+
+// verifyChanges asks for one verification of each change in this run of the
+// phase and holds where a row fails it.
+func verifyChanges(in Input) (Decision, bool) {
+	for _, c := range in.Changes {
+		if in.changeState(c.ID) != rollout.Expanded {
+			continue
+		}
+		e, ok := in.Verified[c.ID]
+		if !ok {
+			return do(Verify{Change: c, Scope: change.ScopeRelease}), true
+		}
+		if d, bad := disagreement(c, e); bad {
+			return d, true
+		}
+	}
+	return Decision{}, false
+}
+
+func disagreement(c change.Change, e change.Evidence) (Decision, bool) {
+	if e.Passed() {
+		return Decision{}, false
+	}
+	wrong := &change.UnverifiedError{Change: c.ID, Evidence: e}
+	return end(rollout.Stopped, wrong.Error(), wrong.Hint()), true
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

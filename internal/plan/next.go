@@ -1,0 +1,63 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Next is what comes after: a phase, and what is asked of whom.
+type Next struct {
+	Phase rollout.Phase
+	// To is the weight that the next promote goes to.
+	To    rollout.Weight
+	Asked string
+}
+
+// Command is the phase with its flags, as it is typed behind "gapless".
+func (n Next) Command() string {
+	if n.Phase == rollout.Promote && n.To > 0 {
+		return fmt.Sprintf("promote --to %g", n.To.Percent())
+	}
+	return string(n.Phase)
+}
+
+// NextOf names the phase that is due by the record.
+func NextOf(in Input) Next {
+	s := in.State
+	if s == nil {
+		return Next{Phase: rollout.Deploy, Asked: "release a revision"}
+	}
+	switch s.Stage {
+	case rollout.StageOpen:
+		for _, c := range in.Changes {
+			if s.ChangeOf(c.ID) != rollout.Expanded {
+				return Next{Phase: rollout.Expand, Asked: "finish expanding the schema"}
+			}
+		}
+		return Next{Phase: rollout.Deploy, Asked: "bring the candidate beside stable"}
+	case rollout.StageStanding, rollout.StageExposed:
+		return nextPromote(in)
+	case rollout.StageLive:
+		if !passed(*s, rollout.Full) {
+			return nextPromote(in)
+		}
+		until := s.LiveSince.Add(in.Config.RollbackWindow)
+		return Next{Phase: rollout.Retire, Asked: "stop the old revision, from " + clock(until) + " on"}
+	case rollout.StageSettled:
+	}
+	if owing := Owing(in); len(owing) > 0 {
+		return Next{Phase: rollout.Contract, Asked: "remove the old form of " + owing[0].ID + " from the schema"}
+	}
+	return Next{Phase: rollout.Deploy, Asked: "nothing is due"}
+}
+
+func nextPromote(in Input) Next {
+	s := in.State
+	to := nextStep(in.steps(), s.Weight)
+	if s.Weight > 0 && !passed(*s, s.Weight) {
+		to = s.Weight
+		return Next{Phase: rollout.Promote, To: to, Asked: "bring the bake at " + to.String() + " to its verdict"}
+	}
+	return Next{Phase: rollout.Promote, To: to, Asked: "give the candidate " + to.String() + " of the traffic"}
+}

@@ -1,0 +1,135 @@
+// Package plan decides what a phase does next. Its functions are pure: they
+// are told what the record says, what was observed and what was asked for, and
+// answer with one step, or with how the phase ends.
+//
+// A phase asks again after every step, so nothing is kept between two
+// decisions but the record and what is observed. That is what lets a killed
+// phase go on where it stopped.
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// Request is what was asked of a phase.
+type Request struct {
+	Phase rollout.Phase
+	// To is the weight that promote goes to; 0 is the next step.
+	To rollout.Weight
+	// Accept takes an inconclusive verdict upon a named person: who and why.
+	Accept string
+	// Reason says why a person rolls back.
+	Reason string
+}
+
+// Input is all that a decision is made from.
+type Input struct {
+	Request Request
+	Config  *config.Config
+	// Changes are this rollout's; Owed those of earlier ones whose contract is
+	// still to come.
+	Changes []change.Change
+	Owed    []change.Change
+	// Spec is the revision asked for by a phase that may open a rollout; zero
+	// in the others.
+	Spec rollout.Spec
+	// Opening is what a new record would begin with.
+	Opening rollout.Opened
+	// State is nil where no record exists.
+	State *rollout.State
+	Seen  rollout.Observation
+	// Facts and Usage are the database's, by change; a change not looked at is
+	// absent.
+	Facts map[string]change.Facts
+	Usage map[string]change.Usage
+	// Verified holds what verification found in this run of the phase.
+	Verified map[string]change.Evidence
+	// Judgement was made from the newest counts, nil before the first look.
+	Judgement *verdict.Judgement
+	// WentBack is set once this run of the phase has given all traffic back.
+	WentBack bool
+	// Gate is what was found at the phase's gate, nil where none is in force.
+	Gate *GateCheck
+}
+
+// GateCheck is what was found at a gate.
+type GateCheck struct {
+	Name     string
+	Open     bool
+	Approval string
+	// Why and How are for people: why it is shut, and how it is opened.
+	Why, How string
+}
+
+// Now is the platform's time, by which all waiting is measured.
+func (in Input) Now() time.Time { return in.Seen.At }
+
+// Decision is the next step or, where Step is nil, how the phase ends.
+type Decision struct {
+	Step Step
+	End  End
+}
+
+// End is how a phase ends.
+type End struct {
+	Outcome rollout.Outcome
+	Reason  string
+	Hint    string
+}
+
+func do(s Step) Decision { return Decision{Step: s} }
+
+func end(outcome rollout.Outcome, reason, hint string) Decision {
+	return Decision{End: End{Outcome: outcome, Reason: reason, Hint: hint}}
+}
+
+// Decide gives the next step of the phase asked for.
+func Decide(in Input) Decision {
+	if in.Request.Phase == rollout.Rollback {
+		return decideRollback(in)
+	}
+	if d, ok := unfinishedBack(in); ok {
+		return d
+	}
+	for _, p := range Preconditions(in) {
+		if !p.Met {
+			return end(p.Else, p.Text, p.How)
+		}
+	}
+	switch in.Request.Phase {
+	case rollout.Expand:
+		return decideExpand(in)
+	case rollout.Deploy:
+		return decideDeploy(in)
+	case rollout.Promote:
+		return decidePromote(in)
+	case rollout.Tick:
+		return decideTick(in)
+	case rollout.Retire:
+		return decideRetire(in)
+	case rollout.Contract:
+		return decideContract(in)
+	case rollout.Plan, rollout.Rollback:
+	}
+	return end(rollout.Refused, fmt.Sprintf("%q is not a phase that acts", in.Request.Phase), "")
+}
+
+// candidate names the rollout's candidate and its side by the record.
+func (in Input) candidate() (rollout.Revision, rollout.Side) {
+	return in.State.Opening.Candidate, in.State.Opening.Side
+}
+
+// weight is the candidate's share as observed.
+func (in Input) weight() rollout.Weight {
+	_, side := in.candidate()
+	return in.Seen.Split.Of(side)
+}
+
+// firstRelease reports whether there is no stable revision to go back to.
+func (in Input) firstRelease() bool { return in.State.Opening.Stable.Zero() }

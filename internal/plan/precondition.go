@@ -1,0 +1,185 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Precondition is one thing that must hold before a phase acts.
+type Precondition struct {
+	Text string
+	Met  bool
+	// How says how to meet it; Else is how the phase ends where it is not met.
+	How  string
+	Else rollout.Outcome
+}
+
+// Preconditions lists what the phase asked for needs, the weightiest first.
+func Preconditions(in Input) []Precondition {
+	switch in.Request.Phase {
+	case rollout.Expand, rollout.Deploy:
+		return opening(in)
+	case rollout.Promote:
+		return append(standing(in), promotable(in)...)
+	case rollout.Tick:
+		return standing(in)
+	case rollout.Retire:
+		return append(standing(in), retirable(in)...)
+	case rollout.Contract:
+		return contractible(in)
+	case rollout.Rollback:
+		return returnable(in)
+	case rollout.Plan:
+	}
+	return nil
+}
+
+// opening holds for the phases that may open a rollout.
+func opening(in Input) []Precondition {
+	ps := []Precondition{undrifted(in)}
+	if s := in.State; s != nil && s.Stage != rollout.StageSettled {
+		asked, has := in.Spec.Revision, s.Opening.Candidate
+		ps = append(ps, Precondition{
+			Text: fmt.Sprintf("rollout %s of revision %s is under way, asked for is %s", s.Rollout, has, asked),
+			Met:  asked.ID == has.ID,
+			How:  "finish it first, or end it with gapless rollback",
+			Else: rollout.Refused,
+		}, allows(in))
+	}
+	for _, c := range in.Changes {
+		f, looked := in.Facts[c.ID]
+		if looked && len(f.Refusals) > 0 {
+			ps = append(ps, Precondition{
+				Text: "change " + c.ID + ": " + strings.Join(f.Refusals, "; "),
+				How:  "gapless plan shows all of it", Else: rollout.Refused,
+			})
+		}
+		if in.Request.Phase == rollout.Deploy {
+			ps = append(ps, Precondition{
+				Text: fmt.Sprintf("change %s is %s, the candidate needs it expanded", c.ID, in.changeState(c.ID)),
+				Met:  in.changeState(c.ID) == rollout.Expanded,
+				How:  "run gapless expand first", Else: rollout.Refused,
+			})
+		}
+	}
+	if in.Request.Phase == rollout.Deploy && in.State != nil && in.firstRelease() || in.State == nil && in.Opening.Stable.Zero() {
+		ps = append(ps, gate(in)...)
+	}
+	return ps
+}
+
+// standing holds for the phases that need a candidate beside stable.
+func standing(in Input) []Precondition {
+	if in.State == nil {
+		return []Precondition{{
+			Text: "no rollout is under way", How: "begin one with gapless deploy", Else: rollout.Refused,
+		}}
+	}
+	if settledByThis(in) {
+		return nil
+	}
+	return []Precondition{allows(in), undrifted(in)}
+}
+
+// settledByThis holds where the record has reached the end that the phase
+// leads to, so that running it once more is done at once.
+func settledByThis(in Input) bool {
+	s := in.State
+	if s.Stage != rollout.StageSettled {
+		return false
+	}
+	return s.WentBack || in.Request.Phase == rollout.Retire
+}
+
+func promotable(in Input) []Precondition {
+	s := in.State
+	if s == nil || s.Stage == rollout.StageSettled {
+		return nil
+	}
+	var ps []Precondition
+	if steps := in.steps(); in.Request.To != 0 {
+		ps = append(ps, Precondition{
+			Text: fmt.Sprintf("%s is not a step of the canary: %s", in.Request.To, join(steps)),
+			Met:  contains(steps, in.Request.To),
+			How:  "name one of the steps", Else: rollout.Refused,
+		})
+	}
+	if in.Request.Accept != "" {
+		ps = append(ps, Precondition{
+			Text: "only an inconclusive verdict can be accepted, and there is none at " + s.Weight.String(),
+			Met:  s.Judged != nil && s.Judged.Verdict == "inconclusive" || s.Accepted,
+			How:  "run promote without accepting", Else: rollout.Refused,
+		})
+	}
+	cand, side := in.candidate()
+	st := in.Seen.Sides[side]
+	ps = append(ps, Precondition{
+		Text: fmt.Sprintf("%d of %d instances of candidate %s are ready", st.Ready, st.Desired, cand),
+		Met:  st.Ready >= st.Desired && st.Desired > 0 || in.weight() > 0,
+		How:  "see why with gapless status; gapless deploy starts them again", Else: rollout.Stopped,
+	})
+	return append(ps, gate(in)...)
+}
+
+func retirable(in Input) []Precondition {
+	s := in.State
+	if s == nil || s.Stage != rollout.StageLive {
+		return nil
+	}
+	open := s.LiveSince.Add(in.Config.RollbackWindow)
+	return []Precondition{
+		{
+			Text: "the verdict at 100% is still to come",
+			Met:  passed(*s, rollout.Full),
+			How:  "run gapless promote --to 100", Else: rollout.Waiting,
+		},
+		{
+			Text: "the rollback window is open until " + clock(open),
+			Met:  !in.Now().Before(open),
+			How:  "run gapless retire after that; until then the way back is a matter of seconds", Else: rollout.Waiting,
+		},
+	}
+}
+
+func returnable(in Input) []Precondition {
+	return []Precondition{{
+		Text: "the platform carries no mark of gapless",
+		Met:  in.Seen.Mark != nil,
+		How:  "a first gapless deploy stamps it", Else: rollout.Refused,
+	}}
+}
+
+func allows(in Input) Precondition {
+	s := in.State
+	// A first release has no bake to wait for: deploy itself settles it.
+	settling := in.Request.Phase == rollout.Deploy && s.Stage == rollout.StageLive && in.firstRelease()
+	return Precondition{
+		Text: fmt.Sprintf("rollout %s is %s, which does not allow %s", s.Rollout, s.Stage, in.Request.Phase),
+		Met:  s.Stage.Allows(in.Request.Phase) || settling,
+		How:  "next is gapless " + NextOf(in).Command(), Else: rollout.Refused,
+	}
+}
+
+func gate(in Input) []Precondition {
+	if in.Gate == nil {
+		return nil
+	}
+	return []Precondition{{
+		Text: "gate " + in.Gate.Name + " is shut: " + in.Gate.Why, Met: in.Gate.Open,
+		How: in.Gate.How, Else: rollout.Waiting,
+	}}
+}
+
+// changeState is the state of a change by the database where it was looked
+// at, else by the record.
+func (in Input) changeState(id string) rollout.ChangeState {
+	if f, ok := in.Facts[id]; ok && f.State != "" {
+		return f.State
+	}
+	if in.State != nil {
+		return in.State.ChangeOf(id)
+	}
+	return rollout.Absent
+}

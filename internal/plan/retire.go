@@ -1,0 +1,39 @@
+package plan
+
+import (
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// decideRetire stops the old revision after one last look at the new one. What
+// is left of the schema change becomes a recorded debt.
+func decideRetire(in Input) Decision {
+	s := in.State
+	if s.Stage == rollout.StageSettled {
+		if s.WentBack {
+			return wentBack(in)
+		}
+		return end(rollout.Done, "revision "+s.Opening.Candidate.String()+" is stable", "")
+	}
+	old := s.Opening.Side.Other()
+	if _, there := in.Seen.Sides[old]; there {
+		if d, ok := unhealthy(in); ok {
+			return d
+		}
+		if in.Judgement == nil {
+			return do(Watch{Until: in.Now()})
+		}
+		if in.Judgement.Verdict == verdict.Fail {
+			judged := ruling(in)
+			return back(in, rollout.GoingBack{Reason: in.Judgement.Reason, From: in.weight(), Decided: in.Now()}, &judged)
+		}
+		return do(Remove{Side: old, Revision: s.Opening.Stable})
+	}
+	var owed []string
+	for _, c := range append(in.Owed, in.Changes...) {
+		if len(c.Contract) > 0 {
+			owed = append(owed, c.ID)
+		}
+	}
+	return do(Settle{rollout.Settled{Stable: s.Opening.Candidate, Side: s.Opening.Side, Owed: owed}})
+}

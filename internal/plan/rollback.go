@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// decideRollback goes by what is stamped on the platform alone: the record is
+// completed where there is one, and never asked for leave.
+func decideRollback(in Input) Decision {
+	m := in.Seen.Mark
+	if m == nil {
+		return end(rollout.Refused, "the platform carries no mark of gapless: nothing is known to go back to",
+			"a first gapless deploy stamps it")
+	}
+	if d, ok := unfinishedBack(in); ok {
+		return d
+	}
+	if m.Candidate.Zero() {
+		return end(rollout.Done, "no candidate stands, "+m.Stable.String()+" is stable",
+			"to go back to an older revision, deploy it")
+	}
+	reason := in.Request.Reason
+	if reason == "" {
+		reason = "asked for"
+	}
+	return back(in, rollout.GoingBack{Reason: reason, From: in.Seen.Split.Of(m.CandidateSide), Decided: in.Now()}, nil)
+}
+
+// unfinishedBack goes on with a way back that was begun, by whichever phase.
+func unfinishedBack(in Input) (Decision, bool) {
+	m := in.Seen.Mark
+	if m == nil {
+		return Decision{}, false
+	}
+	if m.Back != nil {
+		return back(in, *m.Back, nil), true
+	}
+	open := in.State != nil && in.State.Stage != rollout.StageSettled
+	if open && m.Candidate.Zero() && m.Rollout == in.State.Rollout {
+		return do(Acknowledge{rollout.RolledBack{
+			From: in.State.Weight, Reason: "done without the record", Decided: in.Now(),
+			InForce: in.Seen.SplitSince, Epoch: m.Epoch, Found: true,
+		}}), true
+	}
+	return Decision{}, false
+}
+
+// back takes the next step on the way to stable: traffic first, then what is
+// left of the candidate.
+func back(in Input, b rollout.GoingBack, judged *rollout.Judged) Decision {
+	m := in.Seen.Mark
+	served := in.Seen.Split.Of(m.CandidateSide)
+	if m.Stable.Zero() && served > 0 {
+		return end(rollout.NeedsPerson, "revision "+m.Candidate.String()+" is the first release, there is nothing to go back to",
+			"release a mended revision: gapless deploy --revision NEW")
+	}
+	stable := in.Seen.Sides[m.StableSide]
+	if served > 0 && (stable.Revision != m.Stable || stable.Ready == 0) {
+		return end(rollout.NeedsPerson,
+			fmt.Sprintf("stable %s has %d instances ready on side %s: it cannot take the traffic back", m.Stable, stable.Ready, m.StableSide),
+			"start it again: gapless deploy --revision "+m.Stable.ID)
+	}
+	recorded := in.State == nil || in.State.Stage == rollout.StageSettled || in.State.Rollout != m.Rollout
+	if m.Back == nil || served > 0 || !recorded {
+		return do(GoBack{Back: b, Judged: judged})
+	}
+	return do(Remove{Side: m.CandidateSide, Revision: m.Candidate, Back: true})
+}
+
+// wentBack ends a phase whose rollout is back at stable.
+func wentBack(in Input) Decision {
+	s := in.State
+	return end(rollout.Stopped, fmt.Sprintf("candidate %s was taken back: %s", s.Opening.Candidate, s.BackReason),
+		"mend it and release it as a new revision; the schema serves both forms meanwhile")
+}

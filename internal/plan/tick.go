@@ -1,0 +1,44 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// AbandonedAfter is how long a candidate may stand below 100 % without any
+// phase at work before tick takes it back.
+const AbandonedAfter = 7 * 24 * time.Hour
+
+// decideTick looks once. It takes back what went bad between two approvals and
+// names the phase that is due; it never raises a weight.
+func decideTick(in Input) Decision {
+	s := in.State
+	if s.Stage == rollout.StageSettled {
+		return wentBack(in)
+	}
+	w := in.weight()
+	if w > 0 {
+		if d, ok := unhealthy(in); ok {
+			return d
+		}
+		if in.Judgement == nil {
+			return do(Watch{Until: in.Now()})
+		}
+		judged := ruling(in)
+		if in.Judgement.Verdict == verdict.Fail {
+			return back(in, rollout.GoingBack{Reason: in.Judgement.Reason, From: w, Decided: in.Now()}, &judged)
+		}
+		if in.Judgement.Verdict == verdict.Pass && !passed(*s, w) {
+			return do(Rule{judged})
+		}
+	}
+	if s.Stage != rollout.StageLive && in.Now().Sub(s.Last) > AbandonedAfter {
+		reason := fmt.Sprintf("abandoned: nothing happened since %s", clock(s.Last))
+		return back(in, rollout.GoingBack{Reason: reason, From: w, Decided: in.Now()}, nil)
+	}
+	next := NextOf(in)
+	return end(rollout.Done, fmt.Sprintf("candidate %s at %s, nothing wrong seen", s.Opening.Candidate, w), "due: "+next.Asked)
+}
