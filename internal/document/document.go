@@ -19,9 +19,6 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// MaxSize is the largest file that is read, in bytes.
-const MaxSize = 256 << 10
-
 // Document is one file, parsed, with the position of each of its values.
 type Document struct {
 	file  string
@@ -42,8 +39,8 @@ func Parse(file string, data []byte) (*Document, error) {
 		return nil, Faults{fault}
 	}
 	tokens := lexer.Tokenize(string(data))
-	if at, ok := tooDeep(tokens); ok {
-		return nil, Faults{d.at(at, "", fmt.Sprintf("nested deeper than %d levels", maxDepth), "")}
+	if at, message := outOfBounds(tokens); message != "" {
+		return nil, Faults{d.at(at, "", message, "")}
 	}
 	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {

@@ -77,26 +77,30 @@ func (b *builder) refuse(at position, path, message, suggestion string) {
 }
 
 func (b *builder) document(file *ast.File) *node {
-	var bodies []ast.Node
+	var docs []*ast.DocumentNode
 	for _, doc := range file.Docs {
 		switch body := doc.Body.(type) {
 		case nil:
 		case *ast.DirectiveNode:
 			b.refuse(positionOf(body), "", "YAML directives are not supported", "delete the line")
 		default:
-			bodies = append(bodies, body)
+			docs = append(docs, doc)
 		}
 	}
-	if len(bodies) == 0 {
+	if len(docs) == 0 {
 		b.refuse(position{1, 1}, "", "file is empty, expected a mapping", "")
 		return &node{}
 	}
-	if len(bodies) > 1 {
-		b.refuse(positionOf(bodies[1]), "", fmt.Sprintf("file has %d documents, expected one", len(bodies)), "")
+	if len(docs) > 1 {
+		at := startOf(docs[1].Body)
+		if header := docs[1].Start; header != nil {
+			at = position{header.Position.Line, header.Position.Column}
+		}
+		b.refuse(at, "", fmt.Sprintf("file has %d documents, expected one", len(docs)), "")
 	}
-	root := b.node(bodies[0], "")
+	root := b.node(docs[0].Body, "")
 	if root.kind != mapping && len(b.faults) == 0 {
-		b.refuse(positionOf(bodies[0]), "", fmt.Sprintf("expected a mapping, observed %s", root), "")
+		b.refuse(startOf(docs[0].Body), "", fmt.Sprintf("expected a mapping, observed %s", root), "")
 	}
 	return root
 }

@@ -146,7 +146,8 @@ func asBoolean(n *node) string {
 }
 
 func asNumber(n *node) string {
-	if _, err := strconv.ParseFloat(n.text, 64); n.kind == text && err == nil {
+	const longest = 18 // the parser takes what does not fit 64 bits for text
+	if _, err := strconv.ParseFloat(n.text, 64); n.kind == text && err == nil && len(n.text) <= longest {
 		return "write it without quotes"
 	}
 	return ""
