@@ -1,9 +1,14 @@
 // Package verdict judges a candidate revision against the stable one from
 // counts of requests, and says pass, fail or inconclusive.
 //
-// It is pure: samples, numbers and the time come in, a Judgement goes out. It
-// may be asked as often as one likes; looking often makes neither a false
-// alarm more likely than Alpha nor a pass cheaper.
+// It is pure: samples, numbers and the time come in, a Judgement goes out.
+//
+// It may be asked as often as one likes. While requests fail independently of
+// one another, looking often does not make a false alarm more likely than
+// Alpha. Where they don't, three things hold it down: a burst counts for at
+// most maxBurst, evidence is divided by stable's own unsteadiness, and a fail
+// needs an effect worth acting on. They don't bound it: docs/benchmarks.md has
+// what remains, a Baseline of an hour or more makes it less.
 package verdict
 
 import "time"
@@ -65,7 +70,7 @@ const (
 
 // Limit says how much worse than stable a share of requests may become.
 type Limit struct {
-	WorseBy float64 // excess over stable's share over all public traffic: 0.001 is 0.1 percentage points
+	WorseBy float64 // excess over stable's share: 0.001 is 0.1 percentage points. A failure must reach it; to pass at weight w, it is what all public traffic together may suffer
 	Ratio   float64 // candidate's share over stable's that a failure must reach as well; 0 is 1
 }
 
