@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/gapless-deploy/gapless/cmd/demo/load"
+	"github.com/gapless-deploy/gapless/internal/ledger"
+)
+
+// output is what a person reads. The first error of writing is kept and ends
+// the demo at its end.
+type output struct {
+	mu  sync.Mutex
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := o.w.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (o *output) say(format string, args ...any) { o.printf(format+"\n", args...) }
+
+func (o *output) printf(format string, args ...any) {
+	// Write keeps the error.
+	_, _ = fmt.Fprintf(o, format, args...)
+}
+
+func (o *output) title(opts options) {
+	o.say("A canary release of the article's address book: code and schema together, under load.")
+	if opts.Fault != noFault {
+		o.say("What goes wrong on the way: %s.", opts.Fault)
+	}
+	o.say("")
+}
+
+func (o *output) stage(s *stage, opts options) {
+	o.say("%s addresses in PostgreSQL, %g requests a second on http://%s", grouped(opts.Rows), opts.Rate, s.public)
+}
+
+func (o *output) command(line string) { o.say("\n$ %s", line) }
+
+func (o *output) kept(s *stage) {
+	o.say("\nEverything stands until Ctrl-C:")
+	o.say("  service   http://%s/addresses/1", s.public)
+	o.say("  database  %s", s.database)
+	o.say("  gapless   cd %s && GAPLESS_AGENT_TOKEN=%s DATABASE_URL='%s' bin/gapless status", s.dir, s.token, s.database)
+}
+
+// result shows the ledger.
+func (o *output) result(r result, sum ledger.Summary, damaged []load.Damage) {
+	o.say("\nWhat the clients saw")
+	o.row("requests", grouped(r.Requests))
+	o.row("dropped", grouped(r.Dropped))
+	o.row("cut by the fault", grouped(r.CutByFault))
+	o.row("met the candidate", fmt.Sprintf("%.1f%%, %s got an error from it", r.ExposurePercent, grouped(r.CandidateBad)))
+	for _, s := range r.Switches {
+		took := "not seen"
+		if s.InForceMS != nil {
+			took = fmt.Sprintf("in force after %g ms", *s.InForceMS)
+		}
+		o.row(fmt.Sprintf("switch %g%% to %g%%", s.From, s.To), took)
+	}
+	o.row("rows compared", grouped(r.Rows))
+	o.row("lost, clobbered", fmt.Sprintf("%d, %d", r.Lost, r.Clobbered))
+	o.row("backfill", grouped(int(r.BackfillRowsS))+" rows/s")
+	o.row("outcome", fmt.Sprintf("%s; %s serves; %.0f s", r.Outcome, r.Serving, r.Seconds))
+	const most = 5
+	for _, c := range sum.Causes[:min(most, len(sum.Causes))] {
+		o.say("  failed: %s, %s times, first %s, last %s", c.What, grouped(c.Count),
+			c.First.Format("15:04:05.000"), c.Last.Format("15:04:05.000"))
+	}
+	for _, d := range damaged[:min(most, len(damaged))] {
+		o.say("  %s", d)
+	}
+}
+
+func (o *output) row(name, value string) { o.say("  %-18s %s", name, value) }
+
+// grouped writes a whole number with its thousands apart.
+func grouped[N int | int64](n N) string {
+	digits := strconv.FormatInt(int64(n), 10)
+	var parts []string
+	for len(digits) > 3 {
+		parts = append([]string{digits[len(digits)-3:]}, parts...)
+		digits = digits[:len(digits)-3]
+	}
+	return strings.Join(append([]string{digits}, parts...), ",")
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gapless-deploy/gapless/cmd/demo/load"
+	"github.com/gapless-deploy/gapless/internal/pgtest"
+)
+
+const (
+	oldRevision = "1.0"
+	newRevision = "1.1"
+	// service is the name that testdata/demo/gapless.yaml gives it.
+	service = "address-book"
+)
+
+// stage is what the release is played on.
+type stage struct {
+	root     string // of the repository
+	dir      string // of the user who releases: gapless.yaml, db, releases
+	gapless  string // the program
+	database string // its URL
+	public   string // host:port
+	admin    string // host:port
+	token    string
+
+	conn     *pgx.Conn
+	agent    *program
+	teardown []func(context.Context) error
+}
+
+// setStage brings everything up but the first revision. Close ends it, also
+// after an error.
+func setStage(ctx context.Context, o options, log io.Writer) (*stage, error) {
+	s := &stage{token: rand.Text()}
+	var err error
+	if s.root, err = repository(); err != nil {
+		return s, err
+	}
+	if s.dir, err = os.MkdirTemp("", "gapless-demo-"); err != nil {
+		return s, fmt.Errorf("stage: %w", err)
+	}
+	s.later(func(context.Context) error { return os.RemoveAll(s.dir) })
+	s.gapless = filepath.Join(s.dir, "bin", "gapless")
+	for _, do := range []func(context.Context) error{
+		s.build,
+		s.choosePorts,
+		func(ctx context.Context) error { return s.startDatabase(ctx, o.Rows, log) },
+		func(ctx context.Context) error { return s.startAgent(ctx, o.Fault) },
+	} {
+		if err := do(ctx); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// later puts off what ends the stage; the last comes first.
+func (s *stage) later(f func(context.Context) error) { s.teardown = append(s.teardown, f) }
+
+// close takes everything down again.
+func (s *stage) close(ctx context.Context) error {
+	const limit = 30 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	var errs error
+	for i := len(s.teardown) - 1; i >= 0; i-- {
+		errs = errors.Join(errs, s.teardown[i](ctx))
+	}
+	s.teardown = nil
+	return errs
+}
+
+// repository finds the directory of go.mod, from the working directory up.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("repository: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "testdata", "demo", "gapless.yaml")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("run the demo inside gapless's repository: testdata/demo is not there")
+		}
+		dir = parent
+	}
+}
+
+// build makes the program and both revisions of the service.
+func (s *stage) build(ctx context.Context) error {
+	for from, to := range map[string]string{
+		"./cmd/gapless":                  s.gapless,
+		"./testdata/apps/addressbook/v1": s.revision(oldRevision),
+		"./testdata/apps/addressbook/v2": s.revision(newRevision),
+	} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", to, from)
+		cmd.Dir = s.root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", from, err, out)
+		}
+	}
+	return nil
+}
+
+func (s *stage) revision(id string) string { return filepath.Join(s.dir, "releases", id, service) }
+
+// choosePorts takes two that are free, so that nothing on the machine is in
+// the way.
+func (s *stage) choosePorts(ctx context.Context) error {
+	for _, address := range []*string{&s.public, &s.admin} {
+		var config net.ListenConfig
+		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return fmt.Errorf("find a free port: %w", err)
+		}
+		*address = listener.Addr().String()
+		defer func() { _ = listener.Close() }() // held until both are found
+	}
+	return nil
+}
+
+func (s *stage) startDatabase(ctx context.Context, rows int, log io.Writer) error {
+	server, err := pgtest.Start(ctx, pgtest.Options{Log: log, Durable: true,
+		Settings: map[string]string{"shared_buffers": "256MB", "max_wal_size": "4GB"}})
+	if err != nil {
+		return err
+	}
+	s.later(server.Stop)
+	name := "gapless_demo_" + strings.ToLower(rand.Text()[:8])
+	if err := server.CreateDatabase(ctx, name); err != nil {
+		return err
+	}
+	s.later(func(ctx context.Context) error { return server.DropDatabase(ctx, name) })
+	s.database = server.URL(name)
+	if s.conn, err = pgx.Connect(ctx, s.database); err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	s.later(s.conn.Close)
+	return load.Seed(ctx, s.conn, rows)
+}
+
+// configure writes the user's files into place: those of testdata/demo, with
+// the ports of this stage. Before the change was thought of, none was named.
+func (s *stage) configure(withChange bool) error {
+	const config, change = "gapless.yaml", "db/changes/0007-split-street.yaml"
+	if err := os.MkdirAll(filepath.Join(s.dir, filepath.Dir(change)), 0o750); err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	for _, name := range []string{config, change} {
+		content, err := os.ReadFile(filepath.Join(s.root, "testdata", "demo", name))
+		if err != nil {
+			return fmt.Errorf("configure: %w", err)
+		}
+		text := strings.NewReplacer("127.0.0.1:7070", s.admin, "127.0.0.1:8080", s.public).Replace(string(content))
+		if !withChange {
+			text = strings.Replace(text, "["+change+"]", "[]", 1)
+		}
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("configure: %w", err)
+		}
+	}
+	return nil
+}
+
+// environment is what gapless and the agent run in; the service inherits it.
+func (s *stage) environment(more ...string) []string {
+	return append(os.Environ(), append(more, "DATABASE_URL="+s.database, "GAPLESS_AGENT_TOKEN="+s.token)...)
+}
