@@ -60,12 +60,10 @@ var layers = []layer{
 		libraries: []string{"github.com/goccy/go-yaml"}},
 	// Reads the user's files, which is its subject.
 	{name: "configuration", packages: []string{"internal/config"},
-		imports:   []string{"internal/rollout", "internal/document"},
-		libraries: []string{"github.com/invopop/jsonschema"}},
+		imports: []string{"internal/rollout", "internal/document"}},
 	{name: "change", packages: []string{"internal/change"}, pure: true,
-		imports: []string{"internal/rollout", "internal/document"},
-		libraries: []string{"github.com/invopop/jsonschema",
-			"github.com/wasilibs/go-pgquery", "github.com/pganalyze/pg_query_go"}},
+		imports:   []string{"internal/rollout", "internal/document"},
+		libraries: []string{"github.com/wasilibs/go-pgquery", "github.com/pganalyze/pg_query_go"}},
 	{name: "judge", packages: []string{"internal/verdict"}, pure: true,
 		imports: vocabulary, libraries: []string{"gonum.org/v1/gonum"}},
 	{name: "plan", packages: []string{"internal/plan"}, pure: true,
@@ -75,6 +73,11 @@ var layers = []layer{
 
 	{name: "phase", packages: []string{"internal/phase"}, imports: join(vocabulary, pure),
 		libraries: []string{"golang.org/x/sync"}},
+
+	// Run by "make generate" and by its own test; not in the shipped binary.
+	{name: "JSON Schemas", packages: []string{"internal/schema/..."},
+		imports:   []string{"internal/rollout", "internal/document", "internal/config", "internal/change"},
+		libraries: []string{"github.com/invopop/jsonschema"}},
 
 	{name: "test support", packages: testSupport, libraries: anyLibrary,
 		imports: join(vocabulary, pure, testSupport, []string{"internal/phase"})},
@@ -95,7 +98,9 @@ var layers = []layer{
 	// The demo drives the built gapless from outside, so it imports nothing of
 	// what decides or acts.
 	{name: "demo", packages: []string{"cmd/demo/..."}, libraries: anyLibrary,
-		imports: []string{"internal/rollout", "internal/pgtest", "internal/probe", "internal/ledger", "internal/agent/api"}},
+		imports: []string{"internal/rollout", "internal/pgtest", "internal/probe", "internal/ledger",
+			"internal/agent/api", "testdata/apps/addressbook"}},
+	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest"}},
 	{name: "example services", packages: []string{"testdata/apps/*"}, libraries: anyLibrary},
 	{name: "layout", packages: []string{"."}},
 }

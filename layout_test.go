@@ -51,8 +51,12 @@ func TestNothingForTestsIsShipped(t *testing.T) {
 	}
 }
 
-// forTests says whether a package is there for tests.
+// forTests says whether a package is there for tests; the standard library's
+// internal ones are its own affair.
 func forTests(importPath string) bool {
+	if under(importPath, "internal") {
+		return false
+	}
 	return under(importPath, "testing") || isTestSupport(importPath) || under(relative(importPath), "testdata")
 }
 
@@ -211,7 +215,7 @@ func TestForTests(t *testing.T) {
 		module + "/internal/pgtest":        true,
 		module + "/testdata/apps/book":     true,
 		module + "/internal/verdict":       false,
-		"internal/testlog":                 false,
+		"internal/synctest":                false,
 		"github.com/stretchr/testify/mock": false,
 	} {
 		if got := forTests(importPath); got != want {

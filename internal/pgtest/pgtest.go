@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ const (
 //
 //nolint:gochecknoglobals // The testing package offers no other place that outlives a test.
 var shared = sync.OnceValues(func() (*Server, error) {
-	major, err := wantedMajor(os.Getenv(EnvMajor))
+	major, err := wantedMajor()
 	if err != nil {
 		return nil, err
 	}
@@ -63,30 +64,43 @@ var shared = sync.OnceValues(func() (*Server, error) {
 // is dropped when the test ends, with the connections still open to it. All
 // tests of a test binary share one server, with its settings for speed: what
 // it commits does not survive a crash of the machine.
-func New(t testing.TB) string {
-	t.Helper()
+func New(tb testing.TB) string {
+	tb.Helper()
 	server, err := shared()
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	name := "test_" + strings.ToLower(rand.Text())
 	ctx, cancel := context.WithTimeout(context.Background(), perTest)
 	defer cancel()
 	if err := server.CreateDatabase(ctx, name); err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(func() {
-		// t.Context is over by now.
+	tb.Cleanup(func() {
+		// tb.Context is over by now.
 		ctx, cancel := context.WithTimeout(context.Background(), perTest)
 		defer cancel()
 		if err := server.DropDatabase(ctx, name); err != nil {
-			t.Errorf("pgtest: %v", err)
+			tb.Errorf("pgtest: %v", err)
 		}
 	})
 	return server.URL(name)
 }
 
-func wantedMajor(value string) (int, error) {
+// Prepare prints which PostgreSQL New will use, and downloads it when that is
+// needed, without starting it.
+func Prepare(ctx context.Context, log io.Writer) error {
+	major, err := wantedMajor()
+	if err != nil {
+		return err
+	}
+	_, err = choose(ctx, machine(log), major, log)
+	return err
+}
+
+// wantedMajor returns what GAPLESS_TEST_POSTGRES_MAJOR says, 0 if nothing.
+func wantedMajor() (int, error) {
+	value := os.Getenv(EnvMajor)
 	if value == "" {
 		return 0, nil
 	}

@@ -88,7 +88,7 @@ func (p *process) start() (err error) {
 	// The server has its own copies of these two.
 	defer func() { err = errors.Join(err, watched.Close(), log.Close()) }()
 
-	p.cmd = exec.Command("/bin/sh", "-c", supervisor, "pgtest", signal, remove,
+	p.cmd = exec.Command("/bin/sh", "-c", supervisor, "pgtest", signal, remove, //nolint:noctx // it outlives the start
 		filepath.Join(p.bin, "postgres"), "-D", p.dataDir(), "-k", p.dir)
 	p.prepare(p.cmd)
 	p.cmd.Stdout, p.cmd.Stderr = log, log

@@ -49,21 +49,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	found, err := choose(ctx, machine(o.Log), o.Major)
+	found, err := choose(ctx, machine(o.Log), o.Major, o.Log)
 	if err != nil {
-		return nil, fmt.Errorf("no PostgreSQL: %w", err)
+		return nil, err
 	}
 	if found.url != "" {
-		if err := tell(o.Log, "PostgreSQL of %s", EnvURL); err != nil {
-			return nil, err
-		}
 		return external(ctx, found.url)
 	}
 	who, err := serverUser()
 	if err != nil {
-		return nil, err
-	}
-	if err := tell(o.Log, "PostgreSQL %d from %s, run as %s", found.major, found.bin, who.name); err != nil {
 		return nil, err
 	}
 	return launch(ctx, o, &found.binaries, who)

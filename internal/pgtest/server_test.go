@@ -36,7 +36,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(filepath.Dir(server.Log()))
+	if _, err := fmt.Fprintln(os.Stdout, filepath.Dir(server.Log())); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -158,7 +160,11 @@ func startAndKill(t *testing.T, credential *syscall.Credential) string {
 	if err := errors.Join(errIn, errOut, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
-	defer hold.Close()
+	t.Cleanup(func() {
+		if err := hold.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
+			t.Error(err)
+		}
+	})
 	dir, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("no server: %v, %v", err, cmd.Wait())
@@ -217,7 +223,7 @@ func copyOfThis(t *testing.T, dir string) string {
 // enough for a socket.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pgt")
+	dir, err := os.MkdirTemp("", "pgt") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

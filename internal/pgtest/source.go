@@ -75,10 +75,11 @@ func machine(log io.Writer) environment {
 }
 
 // choose returns the first PostgreSQL there is, of the major version wanted
-// unless that is 0. The error tells what is wrong with each.
-func choose(ctx context.Context, e environment, major int) (*choice, error) {
+// unless that is 0, and tells log which. The error tells what is wrong with
+// each.
+func choose(ctx context.Context, e environment, major int, log io.Writer) (*choice, error) {
 	if address := e.getenv(EnvURL); address != "" {
-		return &choice{url: address}, nil
+		return &choice{url: address}, tell(log, "PostgreSQL of %s", EnvURL)
 	}
 	var failed error
 	for _, source := range []struct {
@@ -91,11 +92,11 @@ func choose(ctx context.Context, e environment, major int) (*choice, error) {
 	} {
 		found, err := source.find(ctx, major)
 		if err == nil {
-			return &choice{binaries: found}, nil
+			return &choice{binaries: found}, tell(log, "PostgreSQL %d from %s", found.major, found.bin)
 		}
 		failed = errors.Join(failed, fmt.Errorf("%s: %w", source.name, err))
 	}
-	return nil, failed
+	return nil, fmt.Errorf("no PostgreSQL: %w", failed)
 }
 
 // installed finds binaries in Debian's directories, newest first, then in PATH.

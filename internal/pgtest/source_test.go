@@ -52,7 +52,8 @@ func TestChoose(t *testing.T) {
 			e.getenv = func(name string) string { return map[string]string{EnvURL: test.url}[name] }
 			e.npm, e.apt = download("npm", test.noNPM, absent), download("apt", test.noAPT, absent)
 
-			found, err := choose(t.Context(), e, test.major)
+			var log strings.Builder
+			found, err := choose(t.Context(), e, test.major, &log)
 			if len(test.wantInError) > 0 {
 				for _, part := range test.wantInError {
 					if err == nil || !strings.Contains(err.Error(), part) {
@@ -70,6 +71,9 @@ func TestChoose(t *testing.T) {
 			}
 			if got != test.want {
 				t.Errorf("chosen %s, want %s", got, test.want)
+			}
+			if strings.Count(log.String(), "\n") != 1 {
+				t.Errorf("choice told as %q, want one line", log.String())
 			}
 		})
 	}
@@ -128,12 +132,14 @@ func TestParseMajorRefusesOtherPrograms(t *testing.T) {
 
 func TestWantedMajor(t *testing.T) {
 	for value, want := range map[string]int{"": 0, "17": 17} {
-		if got, err := wantedMajor(value); err != nil || got != want {
+		t.Setenv(EnvMajor, value)
+		if got, err := wantedMajor(); err != nil || got != want {
 			t.Errorf("%q: %d, %v, want %d", value, got, err, want)
 		}
 	}
 	for _, value := range []string{"17.4", "-1", "new"} {
-		if _, err := wantedMajor(value); err == nil {
+		t.Setenv(EnvMajor, value)
+		if _, err := wantedMajor(); err == nil {
 			t.Errorf("%q is accepted", value)
 		}
 	}

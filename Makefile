@@ -1,0 +1,62 @@
+# "make" alone tells what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# What DEMO="..." gives is passed on to the demo; see "bin/demo --help".
+DEMO ?=
+FUZZTIME ?= 30s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+
+# "testdata" is never part of a "..." before it.
+PACKAGES := ./... ./testdata/apps/...
+
+# A new version of the linter: change this number, run "make lint".
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## release the example on this machine, under load; DEMO="--fault bad-errors" and the like
+	go build -o bin/demo ./cmd/demo
+	bin/demo $(DEMO)
+
+.PHONY: test
+test: ## vet, then run all tests, with the race detector where there is a C compiler
+	go vet $(PACKAGES)
+	go run ./scripts/postgresql
+	race=$$(scripts/race) && go test $$race -timeout 8m $(PACKAGES)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## run golangci-lint (downloaded and built at the first time)
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run $(PACKAGES)
+
+.PHONY: build
+build: ## build the static binary bin/gapless
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gapless ./cmd/gapless
+
+.PHONY: generate
+generate: ## write the JSON Schemas from the Go types
+	go generate $(PACKAGES)
+
+.PHONY: bench
+bench: ## run the benchmarks, beside nginx
+	scripts/need nginx=nginx-light
+	go test -run '^$$' -bench . -benchmem -timeout 30m $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz test for FUZZTIME (30s)
+	scripts/fuzz $(FUZZTIME) $(PACKAGES)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+# Built apart from the module, so that its dependencies are not the product's.
+$(GOLANGCI):
+	mkdir -p bin/linter
+	GOBIN=$(CURDIR)/bin/linter GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/linter/golangci-lint $@
