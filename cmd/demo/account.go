@@ -1,18 +1,15 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/ledger"
 	"github.com/gapless-deploy/gapless/internal/rollout"
-	"github.com/gapless-deploy/gapless/internal/store/dir"
 )
 
 // account is what the record says, as far as it was read.
@@ -28,13 +25,10 @@ type account struct {
 
 // read takes in what was written since the last time. into is nil before the
 // load begins.
-func (a *account) read(ctx context.Context, stage string, into *ledger.Ledger) error {
-	record, err := dir.New(filepath.Join(stage, ".gapless")).Load(ctx, service, rollout.Head{})
-	if errors.Is(err, rollout.ErrNotFound) {
-		return nil // nothing was released yet
-	}
+func (a *account) read(stage string, into *ledger.Ledger) error {
+	record, err := newest(filepath.Join(stage, ".gapless", service))
 	if err != nil {
-		return fmt.Errorf("read the record: %w", err)
+		return err
 	}
 	for _, e := range record.Entries {
 		if e.Seq <= a.seq {
@@ -50,6 +44,30 @@ func (a *account) read(ctx context.Context, stage string, into *ledger.Ledger) e
 		}
 	}
 	return nil
+}
+
+// newest reads the record with the highest sequence number below dir; it is
+// empty where nothing was released yet.
+func newest(dir string) (rollout.Record, error) {
+	var found rollout.Record
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return found, fmt.Errorf("read the record: %w", err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return found, fmt.Errorf("read the record: %w", err)
+		}
+		record, err := rollout.Decode(content)
+		if err != nil {
+			return found, fmt.Errorf("read the record %s: %w", file, err)
+		}
+		if record.Head().Seq > found.Head().Seq {
+			found = record
+		}
+	}
+	return found, nil
 }
 
 func (a *account) enter(data rollout.Data, into *ledger.Ledger) error {
@@ -82,14 +100,17 @@ func (a *account) migrated(m *rollout.Migrated) error {
 	if len(m.Evidence) == 0 {
 		return nil
 	}
-	var evidence change.Evidence
+	var evidence struct {
+		RowsPerSecond float64 `json:"rows_per_second"`
+		ArchiveTable  string  `json:"archive_table"`
+	}
 	if err := json.Unmarshal(m.Evidence, &evidence); err != nil {
 		return fmt.Errorf("read the evidence of %s: %w", m.Step, err)
 	}
 	if evidence.ArchiveTable != "" {
 		a.archive = evidence.ArchiveTable
 	}
-	if strings.Contains(m.Step, "backfill") {
+	if m.Step == "backfill" {
 		a.backfill = evidence.RowsPerSecond
 	}
 	return nil

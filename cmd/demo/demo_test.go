@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/cmd/demo/load"
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/ledger"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -60,9 +62,21 @@ func TestConfigureMovesThePortsAndAddsTheChange(t *testing.T) {
 			!strings.Contains(text, "127.0.0.1:1\"") || !strings.Contains(text, "127.0.0.1:2/") {
 			t.Errorf("the ports were not moved:\n%s", text)
 		}
-		if got := strings.Contains(text, "0007-split-street.yaml"); got != withChange {
-			t.Errorf("the change is named: %t, want %t", got, withChange)
+		cfg, err := config.Load(filepath.Join(s.dir, "gapless.yaml"))
+		if err != nil {
+			t.Fatalf("gapless would not take it: %v", err)
 		}
+		if got := len(cfg.Schema.Changes) == 1; got != withChange {
+			t.Errorf("changes are %v, want one: %t", cfg.Schema.Changes, withChange)
+		}
+	}
+	const file = "db/changes/0007-split-street.yaml"
+	raw, err := os.ReadFile(filepath.Join(s.dir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := change.Parse(file, raw); err != nil {
+		t.Errorf("gapless would not take the change: %v", err)
 	}
 }
 
@@ -123,7 +137,7 @@ func TestAccountReadsTheRecordOnce(t *testing.T) {
 	store := dir.New(filepath.Join(stage, ".gapless"))
 	began := time.Now()
 	a := account{since: began}
-	if err := a.read(t.Context(), stage, book); err != nil {
+	if err := a.read(stage, book); err != nil {
 		t.Fatalf("without a record: %v", err)
 	}
 	revision := rollout.Revision{ID: newRevision, Spec: "abc"}
@@ -138,7 +152,7 @@ func TestAccountReadsTheRecordOnce(t *testing.T) {
 		if err := store.Save(t.Context(), record, before); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.read(t.Context(), stage, book); err != nil {
+		if err := a.read(stage, book); err != nil {
 			t.Fatal(err)
 		}
 	}

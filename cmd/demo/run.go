@@ -186,7 +186,7 @@ func (d *demo) phase(ctx context.Context, args ...string) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("%s: %w", c.line, err)
 	}
-	return status, d.account.read(ctx, d.stage.dir, d.ledger)
+	return status, d.account.read(d.stage.dir, d.ledger)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
