@@ -10,6 +10,7 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
 	"github.com/gapless-deploy/gapless/internal/agent/supervisor"
+	"github.com/gapless-deploy/gapless/internal/agent/tally"
 )
 
 // fresh refuses a change that was decided on another state. a.mu is held.
@@ -62,8 +63,8 @@ func (a *agent) launchSide(side api.Side, order api.Launch) (api.Done, error) {
 		return api.Done{}, err
 	}
 	before, known := a.saved.Sides[side]
-	if known && before.Desired > 0 && before.Revision == order.Revision && reflect.DeepEqual(before.Spec, spec) {
-		return api.Done{Token: a.saved.token()}, nil
+	if known && before.Desired > 0 && before.Revision == order.Revision && same(before.Spec, spec) {
+		return a.measureBy(spec.SlowOver)
 	}
 	if weight := a.saved.Weights[side]; weight > 0 {
 		return api.Done{}, api.Refuse(api.CodeServing, "launch %s on %s: %s takes %s of the traffic there",
@@ -72,6 +73,7 @@ func (a *agent) launchSide(side api.Side, order api.Launch) (api.Done, error) {
 	next := a.saved.clone()
 	next.Launches++
 	next.Sides[side] = savedSide{Revision: order.Revision, Spec: spec, Desired: spec.Instances, Launch: next.Launches}
+	a.compare(next, spec.SlowOver)
 	former := a.fleets[side]
 	delete(a.fleets, side)
 	if err := a.commit(next); err != nil {
@@ -84,6 +86,34 @@ func (a *agent) launchSide(side api.Side, order api.Launch) (api.Done, error) {
 	a.fleets[side] = a.launch(side, a.saved.Sides[side])
 	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", spec.Instances)
 	return api.Done{Token: a.saved.token()}, nil
+}
+
+// same tells whether two definitions start the same instances.
+func same(a, b api.Spec) bool {
+	a.SlowOver, b.SlowOver = 0, 0
+	return reflect.DeepEqual(a, b)
+}
+
+// measureBy counts as slow what is over the limit, on both sides. a.mu is held.
+func (a *agent) measureBy(slowOver api.Duration) (api.Done, error) {
+	next := a.saved.clone()
+	if a.compare(next, slowOver) {
+		if err := a.commit(next); err != nil {
+			return api.Done{}, err
+		}
+	}
+	return api.Done{Token: a.saved.token()}, nil
+}
+
+// compare sets the limit of both sides and tells whether one had another. a.mu is held.
+func (a *agent) compare(next saved, slowOver api.Duration) (changed bool) {
+	for name, side := range next.Sides {
+		changed = changed || side.Spec.SlowOver != slowOver
+		side.Spec.SlowOver = slowOver
+		next.Sides[name] = side
+		a.book.Series(tally.Key{Side: name, Revision: side.Revision}, slowOver.Std())
+	}
+	return changed
 }
 
 // definition is the one that was sent or, without one, that the side kept.

@@ -26,7 +26,7 @@ type Sample struct {
 	// or for upgraded connections and event streams until the head of the answer.
 	Slow     uint64   `json:"slow"`
 	SlowOver Duration `json:"slow_over,omitempty"`
-	// Durations counts requests by duration; see [DurationBounds].
+	// Durations counts requests by duration, see [DurationBounds]; nil per second.
 	Durations []uint64 `json:"durations,omitempty"`
 	// CPUSeconds is used by all instances together; nil when it was not read
 	// throughout.

@@ -29,7 +29,8 @@ type Spec struct {
 	HealthTimeout Duration `json:"health_timeout,omitempty"`
 	// Grace is the time between SIGTERM and SIGKILL (default 10s).
 	Grace Duration `json:"grace,omitempty"`
-	// SlowOver is the duration above which a request counts as slow; 0 counts none.
+	// SlowOver is the duration above which a request counts as slow; 0 counts
+	// none. From a launch on it holds for both sides, so that they compare.
 	SlowOver Duration `json:"slow_over,omitempty"`
 }
 

@@ -28,7 +28,11 @@ func (b *Book) Since(since time.Time, resolution api.Resolution) api.Counts {
 		known.add(r)
 	}
 	for _, m := range order {
-		counts.Samples = append(counts.Samples, m.sample())
+		sample := m.sample()
+		if resolution == api.PerSecond {
+			sample.Durations = nil // an hour of them would weigh megabytes
+		}
+		counts.Samples = append(counts.Samples, sample)
 	}
 	return counts
 }
