@@ -202,7 +202,7 @@ func TestPower(t *testing.T) {
 	for _, c := range []struct {
 		weight int
 		want   int64
-	}{{10, 36}, {50, 183}, {250, 921}, {500, 1843}, {1000, 1}} {
+	}{{10, 44}, {50, 228}, {250, 1149}, {500, 2301}, {1000, 1}} {
 		if o := Power(Traffic{PerMinute: 100, Weight: c.weight}, l, 0.01); o.PassRequests != c.want {
 			t.Errorf("%d requests pass weight %d without errors, want %d", o.PassRequests, c.weight, c.want)
 		}
