@@ -136,49 +136,26 @@ func (s *session) loop(ctx context.Context) (plan.End, error) {
 	if err := s.begin(ctx); err != nil {
 		return s.failed(err)
 	}
+	var last error
 	for {
 		if err := s.observe(ctx); err != nil {
 			return s.failed(err)
 		}
 		d := plan.Decide(s.in)
 		if d.Step == nil {
-			return d.End, nil
+			return d.End, last
 		}
 		s.tell(Event{Step: d.Step})
 		if err := s.do(ctx, d.Step); err != nil {
 			if ctx.Err() != nil {
 				return plan.End{}, err
 			}
-			if end, ok := s.giveUp(ctx, d.Step, err); ok {
-				return end, err
+			if plan.TakesAway(d.Step) && s.in.Failed == "" {
+				s.in.Failed, last = reason(err), err
+				continue
 			}
 			return s.failed(err)
 		}
-	}
-}
-
-// giveUp takes a candidate away that did not come up.
-func (s *session) giveUp(ctx context.Context, failed plan.Step, err error) (plan.End, bool) {
-	for step := failed; ; {
-		if oerr := s.observe(ctx); oerr != nil {
-			return plan.End{}, false
-		}
-		d, ok := plan.Failed(s.in, step, reason(err))
-		if step != failed {
-			d, ok = plan.Decide(s.in), true
-		}
-		if !ok {
-			return plan.End{}, false
-		}
-		if d.Step == nil {
-			return d.End, true
-		}
-		s.tell(Event{Step: d.Step})
-		if derr := s.do(ctx, d.Step); derr != nil {
-			s.warn(fmt.Sprintf("taking the candidate away: %v", derr))
-			return plan.End{}, false
-		}
-		step = d.Step
 	}
 }
 

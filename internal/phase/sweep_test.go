@@ -19,7 +19,7 @@ service: address-book
 target:
   local: {agent: "http://127.0.0.1:7070", command: ["./{revision}/app"], instances: 2, health: /healthz}
 strategy:
-  canary: {steps: [5, 50, 100], bake: 2m, bake_limit: 10m, settle: 10s}
+  canary: {steps: [5, 50, 100], bake: 30s, bake_limit: 5m, settle: 5s}
 ready_within: 1m
 smoke: [{get: /healthz}]
 judge: {errors: {worse_by: 1pp}, slow: {worse_by: 1pp}, min_requests: 50}
@@ -80,9 +80,10 @@ func takenBack() []move {
 	return append(release()[:4], move{name: "rollback", work: work(rollout.Rollback, "", 0), want: rollout.Done})
 }
 
-func failing() []move {
-	moves := release()[:4]
-	moves[3].want = rollout.Stopped
+// failing is a release whose move i ends with the candidate taken back.
+func failing(i int) []move {
+	moves := release()[:i+1]
+	moves[i].want = rollout.Stopped
 	return moves
 }
 
@@ -128,25 +129,20 @@ func follow(t *testing.T, w *world, moves []move) {
 // before and after the effect, runs the same command again, and expects the
 // end state of the run that was not killed.
 func TestKillSweep(t *testing.T) {
-	stories := map[string]struct {
-		moves      []move
-		errorShare float64
-	}{}
+	type story struct {
+		moves []move
+		bad   func(*world)
+	}
+	good := func(*world) {}
+	stories := map[string]story{
+		"rollback":                   {takenBack(), good},
+		"promote of a bad candidate": {failing(3), func(w *world) { w.errorShare = 0.5 }},
+		"deploy of a candidate that does not come up": {failing(2), func(w *world) { w.broken = "v2" }},
+	}
 	whole := release()
 	for i := range whole {
-		stories[whole[i].name] = struct {
-			moves      []move
-			errorShare float64
-		}{whole[:i+1], 0}
+		stories[whole[i].name] = story{whole[:i+1], good}
 	}
-	stories["rollback"] = struct {
-		moves      []move
-		errorShare float64
-	}{takenBack(), 0}
-	stories["promote of a bad candidate"] = struct {
-		moves      []move
-		errorShare float64
-	}{failing(), 0.5}
 
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +154,7 @@ func TestKillSweep(t *testing.T) {
 			calls := 0
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
-				w.errorShare = story.errorShare
+				story.bad(w)
 				follow(t, w, before)
 				start, at = w.clone(), time.Now()
 				follow(t, w, story.moves[len(before):])

@@ -42,8 +42,8 @@ type world struct {
 	errorShare float64
 	// broken is a candidate that never gets ready.
 	broken string
-	// silent is a meter that counts nothing.
-	silent bool
+	// silent is a meter that counts nothing; lost a store that lost everything.
+	silent, lost bool
 
 	// killAt is the call at which the process dies, before or after its effect.
 	calls, killAt int
@@ -69,7 +69,7 @@ func (w *world) clone() *world {
 	c := &world{
 		token: w.token, split: w.split, since: w.since, sides: maps.Clone(w.sides), shifts: slices.Clone(w.shifts),
 		records: maps.Clone(w.records), applied: maps.Clone(w.applied),
-		errorShare: w.errorShare, broken: w.broken, silent: w.silent, dropped: w.dropped,
+		errorShare: w.errorShare, broken: w.broken, silent: w.silent, lost: w.lost, dropped: w.dropped,
 	}
 	if w.mark != nil {
 		m := *w.mark
@@ -254,7 +254,7 @@ func (w *world) second(at time.Time, split rollout.Split, of []rollout.Revision)
 func (w *world) Load(_ context.Context, _ string, want rollout.Head) (r rollout.Record, err error) {
 	return r, w.call(func() error {
 		var ok bool
-		if r, ok = w.records[want]; !ok {
+		if r, ok = w.records[want]; !ok || w.lost {
 			return rollout.ErrNotFound
 		}
 		return nil

@@ -56,17 +56,12 @@ func begin(in Input) (Decision, bool) {
 	return do(Open{in.Opening}), true
 }
 
-// Failed decides after a step that could not be done. A candidate that does
-// not come up takes no traffic; it is taken away again, so that the next
-// release finds a clean stage.
-func Failed(in Input, step Step, reason string) (Decision, bool) {
+// TakesAway reports whether a candidate for which step failed is taken away
+// again: it takes no traffic yet, and the next release finds a clean stage.
+func TakesAway(step Step) bool {
 	switch step.(type) {
 	case Launch, Check:
-	default:
-		return Decision{}, false
+		return true
 	}
-	if in.Seen.Mark == nil {
-		return Decision{}, false
-	}
-	return back(in, rollout.GoingBack{Reason: reason, From: in.weight(), Decided: in.Now()}, nil), true
+	return false
 }

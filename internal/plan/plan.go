@@ -54,6 +54,8 @@ type Input struct {
 	Judgement *verdict.Judgement
 	// WentBack is set once this run of the phase has given all traffic back.
 	WentBack bool
+	// Failed says why a candidate did not come up, empty while none failed.
+	Failed string
 	// Gate is what was found at the phase's gate, nil where none is in force.
 	Gate *GateCheck
 }
@@ -96,6 +98,9 @@ func Decide(in Input) Decision {
 	}
 	if d, ok := unfinishedBack(in); ok {
 		return d
+	}
+	if in.Failed != "" && !in.WentBack {
+		return back(in, rollout.GoingBack{Reason: in.Failed, From: in.weight(), Decided: in.Now()}, nil)
 	}
 	for _, p := range Preconditions(in) {
 		if !p.Met {

@@ -1,0 +1,136 @@
+// Package cli is gapless's command line, and its composition root: the only
+// package that knows every adapter.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Process is the program's surroundings.
+type Process struct {
+	Args           []string
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+	Version        string
+}
+
+// Exit statuses; DESIGN names what each means to a workflow.
+const (
+	exitDone        = 0
+	exitRefused     = 2
+	exitStopped     = 3
+	exitWaiting     = 4
+	exitNeedsPerson = 5
+)
+
+// commands is the grammar of the command line.
+type commands struct {
+	Config string `short:"c" default:"gapless.yaml" placeholder:"FILE" help:"The service's config (default gapless.yaml)."`
+	State  string `default:".gapless" placeholder:"DIR" env:"GAPLESS_STATE" help:"Directory that keeps the records (default .gapless)."`
+	Format string `default:"terminal" enum:"terminal,markdown,json" help:"How the result is written: terminal, markdown, json."`
+
+	Plan     planCmd     `cmd:"" help:"Show what a release would do; changes nothing."`
+	Expand   expandCmd   `cmd:"" help:"Make the schema serve the old and the new revision alike."`
+	Deploy   deployCmd   `cmd:"" help:"Bring the candidate beside stable, at weight 0."`
+	Promote  promoteCmd  `cmd:"" help:"Give the candidate more of the traffic, and judge it."`
+	Tick     tickCmd     `cmd:"" help:"Look once: take back what went bad, name what is due."`
+	Retire   retireCmd   `cmd:"" help:"Stop the old revision once the rollback window is over."`
+	Contract contractCmd `cmd:"" help:"Archive and remove the old form from the schema."`
+	Rollback rollbackCmd `cmd:"" help:"Give all traffic to stable, at once."`
+	Status   statusCmd   `cmd:"" help:"Show record and reality side by side."`
+	Can      canCmd      `cmd:"" help:"List what a phase needs, met or not."`
+	Validate validateCmd `cmd:"" help:"Check the config and the change files."`
+	Agent    agentCmd    `cmd:"" help:"Run services on this host: supervisor and router."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// Run runs one command and gives the exit status.
+func Run(ctx context.Context, p Process) int {
+	out := newOutput(p)
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("gapless"),
+		kong.Description("Releases a new version of a service, and the schema change it needs, without a gap."),
+		kong.Writers(p.Stdout, p.Stderr), kong.UsageOnError(), kong.Exit(func(int) {}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return out.fail(fmt.Errorf("command line: %w", err))
+	}
+	if helpWanted(p.Args) {
+		return usage(parser, p.Args, out)
+	}
+	parsed, err := parser.Parse(p.Args)
+	if err != nil {
+		return out.fail(&usageError{err})
+	}
+	env := &environment{Process: p, out: out, commands: &c}
+	if err := parsed.Run(ctx, env); err != nil {
+		return out.fail(err)
+	}
+	return env.status
+}
+
+func helpWanted(args []string) bool {
+	for _, a := range args {
+		if a == "--help" || a == "-h" {
+			return true
+		}
+	}
+	return len(args) == 0
+}
+
+// usage prints the help; kong does so as a side effect of parsing.
+func usage(parser *kong.Kong, args []string, out *output) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	if _, err := parser.Parse(args); err != nil && len(args) > 1 {
+		return exitDone // the help is out; the rest of the line was not complete
+	}
+	return exitDone
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+func (e *usageError) Hint() string  { return "gapless --help lists the commands" }
+
+// environment is what commands run in.
+type environment struct {
+	Process
+	out      *output
+	commands *commands
+	status   int
+}
+
+// statusOf is the exit status of an outcome.
+func statusOf(o rollout.Outcome) int {
+	switch o {
+	case rollout.Done:
+		return exitDone
+	case rollout.Refused:
+		return exitRefused
+	case rollout.Stopped:
+		return exitStopped
+	case rollout.Waiting:
+		return exitWaiting
+	case rollout.NeedsPerson:
+	}
+	return exitNeedsPerson
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(env *environment) error {
+	return env.out.print("gapless " + env.Version + "\n")
+}

@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/gapless-deploy/gapless/internal/agent/api"
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/database"
+	"github.com/gapless-deploy/gapless/internal/ledger"
+	meter "github.com/gapless-deploy/gapless/internal/meter/agent"
+	"github.com/gapless-deploy/gapless/internal/phase"
+	"github.com/gapless-deploy/gapless/internal/platform/local"
+	"github.com/gapless-deploy/gapless/internal/probe"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/store/dir"
+)
+
+// release is a config with the adapters that it asks for.
+type release struct {
+	cfg    *config.Config
+	work   phase.Work
+	runner *phase.Runner
+}
+
+// compose reads the files and wires the adapters that phase p needs.
+func (env *environment) compose(p rollout.Phase) (*release, error) {
+	cfg, data, err := config.Load(env.commands.Config)
+	if err != nil {
+		return nil, err
+	}
+	r := &release{cfg: cfg}
+	r.work.Config = rollout.File{Name: filepath.Base(env.commands.Config), Data: data}
+	if r.work.ChangeFiles, err = changeFiles(cfg, filepath.Dir(env.commands.Config)); err != nil {
+		return nil, err
+	}
+	client, err := env.agentClient(cfg.Target.Local)
+	if err != nil {
+		return nil, err
+	}
+	r.runner = &phase.Runner{
+		Platform: local.New(client, local.Options{Service: cfg.Service, Drain: cfg.Drain, SlowOver: cfg.Judge.Slow.Over}),
+		Store:    dir.New(env.commands.State),
+		Meter:    meter.New(client),
+		Clock:    phase.SystemClock{},
+		Tell:     env.out.event,
+	}
+	if err := env.identify(r.runner); err != nil {
+		return nil, err
+	}
+	if cfg.Probe != nil {
+		r.runner.Probe = outside{*cfg.Probe}
+	}
+	if cfg.Schema == nil || !touchesSchema(p) {
+		return r, nil
+	}
+	return r, env.connect(r)
+}
+
+// touchesSchema reports whether a phase asks the database; rollback and tick
+// must work without it.
+func touchesSchema(p rollout.Phase) bool {
+	switch p {
+	case rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Promote, rollout.Contract:
+		return true
+	case rollout.Tick, rollout.Retire, rollout.Rollback:
+	}
+	return false
+}
+
+func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
+	token := env.Getenv(target.TokenEnv)
+	if token == "" {
+		return nil, &inputError{
+			err:  fmt.Errorf("%s is not set: it holds the token of agent %s", target.TokenEnv, target.Agent),
+			hint: "set it to the token that the agent was started with",
+		}
+	}
+	env.out.hide(token)
+	return api.NewClient(target.Agent, token)
+}
+
+// connect gives the way to the database of the schema changes. It is opened
+// when the phase first asks, so that a phase can say what is served where the
+// database does not answer.
+func (env *environment) connect(r *release) error {
+	name := r.cfg.Schema.URLEnv
+	url := env.Getenv(name)
+	if url == "" {
+		return &inputError{
+			err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", name),
+			hint: "set it, for example to postgres://user:password@host/database",
+		}
+	}
+	env.out.hideURL(url)
+	r.runner.OpenDatabase = func(ctx context.Context) (phase.Database, error) {
+		db, err := database.Open(ctx, url, database.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("database of %s: %w", name, err)
+		}
+		return db, nil
+	}
+	return nil
+}
+
+// changeFiles reads the change files that the config names.
+func changeFiles(cfg *config.Config, base string) ([]rollout.File, error) {
+	if cfg.Schema == nil {
+		return nil, nil
+	}
+	var files []rollout.File
+	var faults error
+	for i, name := range cfg.Schema.Changes {
+		data, err := os.ReadFile(filepath.Join(base, filepath.FromSlash(name)))
+		if err != nil {
+			faults = errors.Join(faults, cfg.Fault(fmt.Sprintf("schema.changes[%d]", i), "cannot read the change: "+err.Error(), "give its path relative to this file"))
+			continue
+		}
+		files = append(files, rollout.File{Name: name, Data: data})
+	}
+	return files, faults
+}
+
+// identify says in whose name the phase runs. GitHub's variables are used
+// where a workflow sets them.
+func (env *environment) identify(r *phase.Runner) error {
+	nonce := make([]byte, 4)
+	if _, err := rand.Read(nonce); err != nil {
+		return fmt.Errorf("make a name for this run: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unnamed-host"
+	}
+	r.Holder = fmt.Sprintf("%s/%d-%s", host, os.Getpid(), hex.EncodeToString(nonce))
+	r.Writer = rollout.Writer{Run: r.Holder, Attempt: 1, Actor: env.Getenv("GITHUB_ACTOR")}
+	if run := env.Getenv("GITHUB_RUN_ID"); run != "" {
+		r.Writer.Run = run
+		if n, err := strconv.Atoi(env.Getenv("GITHUB_RUN_ATTEMPT")); err == nil {
+			r.Writer.Attempt = n
+		}
+	}
+	if r.Writer.Actor == "" {
+		if u, err := user.Current(); err == nil {
+			r.Writer.Actor = u.Username
+		}
+	}
+	return nil
+}
+
+// outside is the config's probe.
+type outside struct{ cfg config.Probe }
+
+// Start implements phase.Probe.
+func (o outside) Start(ctx context.Context) func() rollout.Probed {
+	book := ledger.New(ledger.Options{})
+	p, err := probe.Start(ctx, probe.Options{URL: o.cfg.URL, Every: o.cfg.Every}, book)
+	if err != nil { // the config was checked, so nothing is lost but the probe
+		return func() rollout.Probed { return rollout.Probed{} }
+	}
+	return func() rollout.Probed {
+		p.Stop()
+		sum := book.Summary()
+		return rollout.Probed{Requests: sum.Requests, Dropped: sum.Dropped}
+	}
+}

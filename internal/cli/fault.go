@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/agent/api"
+	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// inputError is something that the caller got wrong.
+type inputError struct {
+	err  error
+	hint string
+}
+
+func (e *inputError) Error() string { return e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
+
+// Hint says what to do.
+func (e *inputError) Hint() string { return e.hint }
+
+// blindError is a command that could not even look at the platform.
+type blindError struct {
+	phase rollout.Phase
+	err   error
+}
+
+func (e *blindError) Error() string { return fmt.Sprintf("%s: %v", e.phase, e.err) }
+func (e *blindError) Unwrap() error { return e.err }
+
+// Hint says what to do.
+func (e *blindError) Hint() string {
+	switch {
+	case errors.Is(e.err, api.ErrUnauthorized):
+		return "set the token that the agent was started with"
+	case errors.Is(e.err, api.ErrUnreachable):
+		return "see whether gapless agent runs, and whether the config names its admin address; then run this phase again"
+	}
+	return "run this phase again"
+}
+
+// Serving says what users receive.
+func (e *blindError) Serving() string {
+	return "not known: the platform could not be looked at; nothing was changed"
+}
+
+// outcomeOf is how an error ends a command.
+func outcomeOf(err error) rollout.Outcome {
+	var blind *blindError
+	if !errors.As(err, &blind) {
+		return rollout.Refused
+	}
+	if errors.Is(err, api.ErrUnauthorized) || len(document.FaultsOf(err)) > 0 {
+		return rollout.Refused
+	}
+	return rollout.NeedsPerson
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// masked stands where a secret was.
+const masked = "***"
+
+// shortestSecret is the least length that is masked: shorter texts occur
+// everywhere, and the output would become unreadable without hiding anything.
+const shortestSecret = 8
+
+// mask replaces secrets in what is written.
+type mask struct{ secrets []string }
+
+// hide adds a secret, in each form in which a URL can carry it.
+func (m *mask) hide(secret string) {
+	if len(secret) < shortestSecret {
+		return
+	}
+	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), url.UserPassword("", secret).String()[1:]} {
+		if !slices.Contains(m.secrets, form) {
+			m.secrets = append(m.secrets, form)
+		}
+	}
+	// The longest first: one secret may be part of another.
+	slices.SortFunc(m.secrets, func(a, b string) int { return len(b) - len(a) })
+}
+
+// hideURL adds a database's URL and the password in it.
+func (m *mask) hideURL(dsn string) {
+	m.hide(dsn)
+	if u, err := url.Parse(dsn); err == nil {
+		if password, ok := u.User.Password(); ok {
+			m.hide(password)
+		}
+		m.hide(u.Query().Get("password"))
+	}
+	for field := range strings.FieldsSeq(dsn) {
+		if password, ok := strings.CutPrefix(field, "password="); ok {
+			m.hide(strings.Trim(password, "'"))
+		}
+	}
+}
+
+// apply replaces all that is hidden.
+func (m *mask) apply(text string) string {
+	for _, s := range m.secrets {
+		text = strings.ReplaceAll(text, s, masked)
+	}
+	return text
+}

@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/phase"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// revisionFlag names what to release.
+type revisionFlag struct {
+	Revision string `short:"r" placeholder:"ID" help:"The revision to release: a version or an image digest."`
+}
+
+// expectFlag binds a phase to what was approved.
+type expectFlag struct {
+	Expect string `placeholder:"DIGEST" help:"The gate-digest that was approved; the phase holds where another one is due."`
+}
+
+type expandCmd struct{ revisionFlag }
+
+// Run runs the phase.
+func (c *expandCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Expand}, Revision: c.Revision})
+}
+
+type deployCmd struct {
+	revisionFlag
+	expectFlag
+}
+
+// Run runs the phase.
+func (c *deployCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Deploy}, Revision: c.Revision, Expect: c.Expect})
+}
+
+type promoteCmd struct {
+	To     string `placeholder:"PERCENT" help:"Go up to this step; without it, to the next one."`
+	Accept string `placeholder:"REASON" help:"Take an inconclusive verdict upon yourself; the reason and your name go into the record."`
+	expectFlag
+}
+
+// Run runs the phase.
+func (c *promoteCmd) Run(ctx context.Context, env *environment) error {
+	req := plan.Request{Phase: rollout.Promote, Accept: c.Accept}
+	if c.To != "" {
+		w, err := rollout.ParseWeight(c.To)
+		if err != nil {
+			return &inputError{fmt.Errorf("promote --to: %w", err), "name one of the steps of the config"}
+		}
+		if w == 0 {
+			return &inputError{fmt.Errorf("promote --to 0 is a way back"), "gapless rollback gives all traffic to stable"}
+		}
+		req.To = w
+	}
+	return env.run(ctx, phase.Work{Request: req, Expect: c.Expect})
+}
+
+type tickCmd struct{}
+
+// Run runs the phase.
+func (c *tickCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Tick}})
+}
+
+type retireCmd struct{}
+
+// Run runs the phase.
+func (c *retireCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Retire}})
+}
+
+type contractCmd struct{ expectFlag }
+
+// Run runs the phase.
+func (c *contractCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Contract}, Expect: c.Expect})
+}
+
+type rollbackCmd struct {
+	Reason string `placeholder:"TEXT" help:"Why; goes into the record."`
+}
+
+// Run runs the phase.
+func (c *rollbackCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Rollback, Reason: c.Reason}})
+}
+
+// run runs a phase and writes how it ended.
+func (env *environment) run(ctx context.Context, work phase.Work) error {
+	r, err := env.compose(work.Request.Phase)
+	if err != nil {
+		return err
+	}
+	work.Config, work.ChangeFiles = r.work.Config, r.work.ChangeFiles
+	res, err := r.runner.Run(ctx, work)
+	if err != nil {
+		return &blindError{work.Request.Phase, err}
+	}
+	env.status = statusOf(res.Outcome)
+	return env.out.result(res)
+}
+
+type canCmd struct {
+	Phase string `arg:"" help:"The phase to ask about."`
+	revisionFlag
+}
+
+// Run lists the preconditions; it ends as the phase would.
+func (c *canCmd) Run(ctx context.Context, env *environment) error {
+	p := rollout.Phase(c.Phase)
+	if !known(p) {
+		return &inputError{fmt.Errorf("%q is not a phase: %s", c.Phase, names()), "name one of them"}
+	}
+	r, err := env.compose(p)
+	if err != nil {
+		return err
+	}
+	r.work.Request, r.work.Revision = plan.Request{Phase: p}, c.Revision
+	pres, err := r.runner.Can(ctx, r.work)
+	if err != nil {
+		return &blindError{p, err}
+	}
+	for _, pre := range pres {
+		if !pre.Met && env.status == exitDone {
+			env.status = statusOf(pre.Else)
+		}
+	}
+	return env.out.can(p, pres)
+}
+
+func known(p rollout.Phase) bool {
+	for _, q := range rollout.Phases() {
+		if p == q && p != rollout.Plan {
+			return true
+		}
+	}
+	return false
+}
+
+func names() string {
+	var all []string
+	for _, p := range rollout.Phases() {
+		if p != rollout.Plan {
+			all = append(all, string(p))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+type statusCmd struct{}
+
+// Run shows record and reality.
+func (c *statusCmd) Run(ctx context.Context, env *environment) error {
+	r, err := env.compose("")
+	if err != nil {
+		return err
+	}
+	st, err := r.runner.Status(ctx, r.work)
+	if err != nil {
+		return &blindError{"status", err}
+	}
+	if st.Drift != "" || st.Cause != nil {
+		env.status = exitNeedsPerson
+	}
+	return env.out.standing(st)
+}
+
+type planCmd struct{ revisionFlag }
+
+// Run shows what a release would do.
+func (c *planCmd) Run(ctx context.Context, env *environment) error {
+	r, err := env.compose(rollout.Plan)
+	if err != nil {
+		return err
+	}
+	r.work.Revision = c.Revision
+	p, err := r.runner.Preview(ctx, r.work)
+	if err != nil {
+		return &blindError{rollout.Plan, err}
+	}
+	for _, pre := range p.Unmet {
+		if env.status == exitDone {
+			env.status = statusOf(pre.Else)
+		}
+	}
+	return env.out.preview(r.cfg, p)
+}
