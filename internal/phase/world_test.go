@@ -274,8 +274,19 @@ func (w *world) Save(_ context.Context, r rollout.Record, follows rollout.Head) 
 	})
 }
 
-func (w *world) Inspect(context.Context, change.Change) (f change.Facts, err error) {
-	return f, w.call(func() error { return nil })
+func (w *world) Inspect(_ context.Context, c change.Change) (f change.Facts, err error) {
+	return f, w.call(func() error {
+		f.State = rollout.Absent
+		for _, s := range []struct {
+			steps []change.Step
+			state rollout.ChangeState
+		}{{change.ExpandSteps(c), rollout.Expanded}, {change.ContractSteps(c), rollout.Contracted}} {
+			if w.applied[c.ID+"/"+s.steps[len(s.steps)-1].ID] {
+				f.State = s.state
+			}
+		}
+		return nil
+	})
 }
 
 func (w *world) Lock(context.Context, string) (func(context.Context) error, error) {

@@ -31,7 +31,7 @@ func NextOf(in Input) Next {
 	switch s.Stage {
 	case rollout.StageOpen:
 		for _, c := range in.Changes {
-			if s.ChangeOf(c.ID) != rollout.Expanded {
+			if in.changeState(c.ID) != rollout.Expanded {
 				return Next{Phase: rollout.Expand, Asked: "finish expanding the schema"}
 			}
 		}
