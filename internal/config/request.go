@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -41,11 +43,16 @@ func (p *Path) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q stands for more than %d requests", s, maxExpanded)
 		}
 	}
-	if rest := pathRange.ReplaceAllString(s, ""); strings.ContainsAny(rest, "{}") {
+	one := pathRange.ReplaceAllString(s, "1")
+	if strings.ContainsAny(one, "{}") {
 		return document.Fault{
 			Message:    fmt.Sprintf("range in %q is not understood", s),
 			Suggestion: "write it like {1..50}",
 		}
+	}
+	var inURL *url.Error
+	if _, err := url.ParseRequestURI(one); errors.As(err, &inURL) {
+		return fmt.Errorf("expected a path, observed %q: %w", s, inURL.Err)
 	}
 	*p = Path(s)
 	return nil
