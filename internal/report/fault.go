@@ -1,0 +1,59 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// FaultView is an error as the person at the terminal needs it.
+type FaultView struct {
+	Phase rollout.Phase
+	// Object is what the phase was about, a change or a revision; may be empty.
+	Object string
+	// Problem is what went wrong, observed against allowed. It may have
+	// several lines.
+	Problem string
+	// Seen is nil where the platform could not be looked at.
+	Seen *rollout.Observation
+	// Serving replaces what Seen would say, for a command without a platform.
+	Serving string
+	// Schema says in a few words what became of the schema; may be empty.
+	Schema string
+	// Hint is one thing to do.
+	Hint string
+}
+
+// Fault writes an error: what failed, what users of the service get, what to
+// do.
+func Fault(f FaultView) string {
+	var b strings.Builder
+	head := clean(strings.TrimSpace(string(f.Phase) + " " + f.Object))
+	for i, line := range strings.Split(strings.TrimSpace(f.Problem), "\n") {
+		line = clean(line)
+		if i == 0 && head != "" && !strings.HasPrefix(line, head+":") {
+			line = head + ": " + line
+		}
+		b.WriteString(line + "\n")
+	}
+	b.WriteString("serving: " + f.serving() + "\n")
+	if hint := clean(f.Hint); hint != "" {
+		b.WriteString("hint: " + hint + "\n")
+	}
+	return b.String()
+}
+
+func (f FaultView) serving() string {
+	line := clean(f.Serving)
+	switch {
+	case line != "":
+	case f.Seen == nil:
+		line = "not known: the platform could not be looked at"
+	default:
+		line = clean(naming{}.shares(f.Seen.Serving()))
+	}
+	if schema := clean(f.Schema); schema != "" {
+		line += "; " + schema
+	}
+	return line
+}

@@ -1,0 +1,306 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
+)
+
+// View is what a rollout's page is made from.
+type View struct {
+	Record rollout.Record
+	// State is Record, folded.
+	State rollout.State
+	// Seen is what the platform shows; nil where it was not looked at, and the
+	// page goes by the record.
+	Seen *rollout.Observation
+	// Now is the time by which the page says how long ago something was; zero
+	// leaves that out.
+	Now time.Time
+	// Next is nil where nothing is due.
+	Next *Next
+	// Judgement is newer than the record's, nil where there is none.
+	Judgement *verdict.Judgement
+	// Progress is of a step at work, nil where none is.
+	Progress *change.Progress
+}
+
+// Next is the phase that is due, and what is asked for it.
+type Next struct {
+	Phase rollout.Phase
+	// Command is what is typed behind "gapless".
+	Command string
+	// Asked says in words what it would do.
+	Asked string
+	// GateDigest is what somebody approves; empty without a gate.
+	GateDigest string
+}
+
+// Comment gives the rollout's page as the Markdown of a comment.
+func Comment(v View) string { return Rollout(v).Markdown() }
+
+// Terminal gives the rollout's page for a terminal of width columns.
+func Terminal(v View, width int, color bool) string { return Rollout(v).Terminal(width, color) }
+
+// Rollout makes the page of one rollout: what state it is in, what users get,
+// the way back and what is next, before all that led there.
+func Rollout(v View) Page {
+	p := Page{marker: Marker(v.Record.Service, v.Record.Rollout)}
+	headline, mood := v.headline()
+	p.title, p.mood = v.Record.Service+": "+headline, mood
+	v.trouble(&p)
+	p.fact("Users get", v.serving())
+	p.fact("Way back", v.wayBack())
+	v.next(&p)
+	v.atWork(&p)
+	p.part(v.comparison())
+	p.part(v.schema())
+	p.part(v.timeline())
+	p.part(v.footing())
+	return p
+}
+
+// headline says the state in one line.
+func (v View) headline() (string, mood) {
+	line := v.stage()
+	switch e := v.State.Ended; {
+	case v.State.Begun != nil || e == nil:
+	case e.Outcome == rollout.NeedsPerson:
+		return "a person is needed: " + line, urgent
+	case v.State.WentBack:
+		return line, held
+	case e.Outcome == rollout.Stopped:
+		return line + ", and the last phase stopped", held
+	case e.Outcome == rollout.Waiting:
+		return line + ", and waits", held
+	}
+	if v.State.WentBack {
+		return line, held
+	}
+	return line, calm
+}
+
+func (v View) stage() string {
+	s := v.State
+	names := namesOf(s.Opening)
+	cand, stable := names.name(s.Opening.Candidate), names.name(s.Opening.Stable)
+	first := s.Opening.Stable.Zero()
+	switch s.Stage {
+	case rollout.StageOpen:
+		return v.opening(cand)
+	case rollout.StageStanding:
+		if s.Checked == nil {
+			return cand + " is started and not yet tested; it gets no traffic"
+		}
+		return cand + " stands ready and gets no traffic yet"
+	case rollout.StageExposed:
+		return fmt.Sprintf("%s is on trial with %s of the traffic", cand, s.Weight)
+	case rollout.StageLive:
+		if first {
+			return cand + " takes all traffic; it is the first release"
+		}
+		return fmt.Sprintf("%s takes all traffic, %s stands by", cand, stable)
+	case rollout.StageSettled:
+	}
+	switch {
+	case v.Record.Rollout == "":
+		return "no rollout is recorded"
+	case s.WentBack && first:
+		return cand + " was taken back; there was nothing before it"
+	case s.WentBack:
+		return fmt.Sprintf("%s was taken back, %s serves everyone", cand, stable)
+	}
+	switch changes := v.changes(); {
+	case changes.any(rollout.Contracting):
+		return cand + " is released; the old form is being removed from the schema"
+	case changes.all(rollout.Contracted):
+		return cand + " is released, and the schema has the new form only"
+	case changes.any(rollout.Expanded):
+		return cand + " is released; the schema still has the old form too"
+	}
+	return cand + " is released"
+}
+
+// opening says how far a rollout is before its candidate stands.
+func (v View) opening(cand string) string {
+	changes := v.changes()
+	switch {
+	case v.State.BegunPhase == rollout.Deploy:
+		return cand + " is being started; it gets no traffic"
+	case len(changes) == 0:
+		return cand + " is not started yet"
+	case changes.all(rollout.Expanded):
+		return "the schema is ready for " + cand + ", which is not started yet"
+	}
+	return "the schema is being made ready for " + cand
+}
+
+// trouble says first what a phase could not do.
+func (v View) trouble(p *Page) {
+	s := v.State
+	if s.WentBack {
+		p.fact("Taken back", say("%s", s.BackReason))
+	}
+	e := s.Ended
+	if e == nil || s.Begun != nil {
+		return
+	}
+	// A phase that took the candidate back has said so already.
+	said := s.WentBack && e.Outcome == rollout.Stopped
+	switch e.Outcome {
+	case rollout.NeedsPerson:
+		p.fact("Needs a person", say("%s", e.Reason))
+	case rollout.Stopped:
+		if !said {
+			p.fact("Stopped", say("%s", e.Reason))
+		}
+	case rollout.Waiting:
+		p.fact("Waits", say("%s", e.Reason))
+	case rollout.Refused:
+		p.fact("Refused", say("%s", e.Reason))
+	case rollout.Done:
+		return
+	}
+	p.fact("Do", say("%s", e.Hint))
+}
+
+// serving says what users get now: as seen, else as recorded.
+func (v View) serving() text {
+	names := namesOf(v.State.Opening)
+	if v.Seen != nil {
+		line := say("%s", names.shares(v.Seen.Serving()))
+		if !v.Seen.SplitSince.IsZero() {
+			line = line.and(", since %s", ago(v.Seen.SplitSince, v.Now))
+		}
+		return v.withSchema(line)
+	}
+	if v.Record.Rollout == "" {
+		return nil
+	}
+	line := say("%s", names.shares(v.recorded()))
+	if !v.State.Since.IsZero() {
+		line = line.and(", since %s", ago(v.State.Since, v.Now))
+	}
+	if p, ok := v.State.Pending.(*rollout.Shifting); ok {
+		line = line.and("; or %s already: a shift was begun and its end is not recorded", p.To)
+	}
+	return v.withSchema(line.and(" (by the record)"))
+}
+
+// recorded gives the shares that the record says.
+func (v View) recorded() []rollout.Share {
+	s := v.State
+	cand, stable := s.Opening.Candidate, s.Opening.Stable
+	if s.Stage == rollout.StageSettled && !s.WentBack {
+		return []rollout.Share{{Revision: cand, Weight: rollout.Full}}
+	}
+	var serving []rollout.Share
+	if !stable.Zero() && s.Weight < rollout.Full {
+		serving = append(serving, rollout.Share{Revision: stable, Weight: rollout.Full - s.Weight})
+	}
+	if s.Weight > 0 {
+		serving = append(serving, rollout.Share{Revision: cand, Weight: s.Weight})
+	}
+	return serving
+}
+
+func (v View) withSchema(line text) text {
+	if note := v.changes().note(); note != "" {
+		return line.and("; %s", note)
+	}
+	return line
+}
+
+// wayBack says how users get the old revision again.
+func (v View) wayBack() text {
+	s := v.State
+	if v.Record.Rollout == "" {
+		return nil
+	}
+	stable := namesOf(s.Opening).name(s.Opening.Stable)
+	if s.Opening.Stable.Zero() {
+		return say("none: this is the first release, there is nothing to go back to")
+	}
+	if s.WentBack {
+		return say("not needed: %s serves", stable)
+	}
+	way, why := s.WayBack()
+	switch way {
+	case rollout.BackInSeconds:
+		if s.Weight == 0 {
+			return say("nothing to take back: ").code("gapless rollback").and(" removes what stands of the new revision")
+		}
+		return say("seconds: ").code("gapless rollback").and(" gives all traffic to %s", stable)
+	case rollout.BackInBatches:
+		return say("batch by batch: ").code("gapless rollback").and(" brings %s back", stable)
+	case rollout.BackByLaunch:
+		return say("minutes: %s must be started again, ", stable).code("gapless deploy --revision " + s.Opening.Stable.ID)
+	case rollout.NoWayBack:
+	}
+	return say("none: %s", why)
+}
+
+// next says what is due, and what is asked of whom.
+func (v View) next(p *Page) {
+	if v.Next == nil || v.Next.Command == "" {
+		return
+	}
+	p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
+	if v.Next.GateDigest != "" {
+		p.fact("Approve", say("an approver of %s is asked; the digest is ", v.Next.Phase).code(v.Next.GateDigest))
+	}
+}
+
+// atWork names the phase that has begun and not ended.
+func (v View) atWork(p *Page) {
+	if v.Progress != nil {
+		p.fact("Progress", say("%s", Progress(*v.Progress, progressColumns)))
+	}
+	if v.Seen != nil && v.Seen.Mark.Busy("", v.Now) {
+		l := v.Seen.Mark.Lease
+		p.fact("At work", say("%s, by %s", l.Phase, l.Holder))
+		return
+	}
+	if v.State.Begun == nil {
+		return
+	}
+	line := say("%s has begun and not ended", v.State.BegunPhase)
+	if v.Seen != nil {
+		line = line.and("; nobody is at work, so run it again: it goes on where it stopped")
+	}
+	p.fact("Unfinished", line)
+}
+
+// progressColumns is the width of a progress line inside a page.
+const progressColumns = 100
+
+// footing says by which entry of the record the page was made, and what was
+// seen of the release from outside.
+func (v View) footing() part {
+	head := v.Record.Head()
+	if head.Zero() {
+		return part{}
+	}
+	var lines []text
+	if asked, dropped := v.probed(); asked > 0 {
+		lines = append(lines, say("Seen from outside during the phases: %s, %s dropped.", of(asked, "request"), count(dropped)))
+	}
+	digits := head.Hash[:min(12, len(head.Hash))]
+	return part{lines: append(lines, say("Record of rollout %s, entry %d, ", v.Record.Rollout, head.Seq).code(digits))}
+}
+
+func (v View) probed() (asked, dropped int64) {
+	for _, e := range v.Record.Entries {
+		data, err := e.Decode()
+		if err != nil {
+			continue // shown in the table of phases
+		}
+		if end, ok := data.(*rollout.Ended); ok && end.Probe != nil {
+			asked, dropped = asked+end.Probe.Requests, dropped+end.Probe.Dropped
+		}
+	}
+	return asked, dropped
+}

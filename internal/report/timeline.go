@@ -1,0 +1,180 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// turn is one run of a phase, from its first entry to its last.
+type turn struct {
+	phase    rollout.Phase
+	run      string
+	attempt  int
+	actor    string
+	from, to time.Time
+	ended    bool
+	began    bool
+	did      []string
+	times    int // how many runs in a row did the same
+}
+
+// timeline tells when each phase ran, what it did and who ran it.
+func (v View) timeline() part {
+	names := namesOf(v.State.Opening)
+	t := table{head: []string{"When (UTC)", "Took", "Phase", "What", "By"}, right: make([]bool, 5), newest: true}
+	turns := turnsOf(v.Record, names)
+	for i, r := range turns {
+		took := lasting(r.to.Sub(r.from))
+		if !r.ended && i == len(turns)-1 {
+			took = "not ended"
+		}
+		did := strings.Join(r.did, "; ")
+		if r.times > 1 {
+			did = fmt.Sprintf("%d times, last %s: %s", r.times, at(r.to), did)
+		}
+		by := r.actor
+		if r.run != "" {
+			by = strings.TrimSpace(fmt.Sprintf("%s (run %s)", r.actor, r.run))
+		}
+		if r.attempt > 1 {
+			by += fmt.Sprintf(", attempt %d", r.attempt)
+		}
+		t.rows = append(t.rows, cells(r.from.UTC().Format(stamp), took, string(r.phase), did, by))
+	}
+	return part{heading: "What happened", table: &t}
+}
+
+// turnsOf groups the entries by the run of a phase that wrote them. Looks of
+// tick that found nothing are one line.
+func turnsOf(r rollout.Record, names naming) []turn {
+	var turns []turn
+	for _, e := range r.Entries {
+		data, err := e.Decode()
+		last := len(turns) - 1
+		_, begins := data.(*rollout.Began)
+		fresh := last < 0 || turns[last].phase != e.Phase || turns[last].run != e.Run || turns[last].attempt != e.Attempt ||
+			turns[last].ended || begins && turns[last].began
+		if fresh {
+			turns = append(fold(turns), turn{
+				phase: e.Phase, run: e.Run, attempt: e.Attempt, actor: e.Actor, from: e.At, times: 1,
+			})
+			last = len(turns) - 1
+		}
+		t := &turns[last]
+		t.to = e.At
+		if err != nil {
+			t.did = append(t.did, "an entry that this build cannot read")
+			continue
+		}
+		t.add(data, names)
+	}
+	return fold(turns)
+}
+
+// fold joins the last two runs when both are looks that did the same.
+func fold(turns []turn) []turn {
+	n := len(turns)
+	if n < 2 {
+		return turns
+	}
+	a, b := &turns[n-2], turns[n-1]
+	same := a.phase == rollout.Tick && b.phase == rollout.Tick && a.ended && b.ended && a.actor == b.actor &&
+		strings.Join(a.did, "\n") == strings.Join(b.did, "\n")
+	if !same {
+		return turns
+	}
+	a.to, a.times, a.run, a.attempt = b.to, a.times+b.times, "", 1
+	return turns[:n-1]
+}
+
+// add says what an entry tells of the run.
+func (t *turn) add(data rollout.Data, names naming) {
+	did := func(format string, args ...any) { t.did = append(t.did, fmt.Sprintf(format, args...)) }
+	switch d := data.(type) {
+	case *rollout.Opened:
+		if d.Stable.Zero() {
+			did("first release, %s", names.name(d.Candidate))
+		} else {
+			did("release of %s over %s", names.name(d.Candidate), names.name(d.Stable))
+		}
+	case *rollout.Began:
+		t.began = true
+		t.begin(*d, did)
+	case *rollout.Migrated:
+		t.migrated(*d)
+	case *rollout.Launched:
+		did("%s of %s ready in %s", of(int64(d.Instances), "instance"), names.name(d.Revision), lasting(seconds(d.Seconds)))
+	case *rollout.Checked:
+		did("%s passed, %s", of(int64(d.Smoke), "smoke test"), warmed(*d))
+	case *rollout.Shifted:
+		did("%s to %s%s", d.From, d.To, inForce(d.Decided, d.InForce))
+		because(did, d.Reason)
+	case *rollout.Judged:
+		did("verdict at %s: %s", d.Weight, d.Verdict)
+	case *rollout.Retired:
+		did("%s drained and stopped", names.name(d.Revision))
+	case *rollout.Settled:
+		did("%s is stable now", names.name(d.Stable))
+	case *rollout.RolledBack:
+		did("taken back from %s%s", d.From, inForce(d.Decided, d.InForce))
+		because(did, d.Reason)
+	case *rollout.Ended:
+		t.ended = true
+		if d.Outcome != rollout.Done {
+			did("%s", strings.ReplaceAll(string(d.Outcome), "-", " a "))
+			if !strings.Contains(strings.Join(t.did, "\n"), d.Reason) {
+				because(did, d.Reason)
+			}
+		}
+	}
+}
+
+func (t *turn) begin(d rollout.Began, did func(string, ...any)) {
+	if d.To > 0 {
+		did("asked for %s", d.To)
+	}
+	if d.Approval != "" {
+		did("approved: %s", d.Approval)
+	}
+	if d.Accepted != "" {
+		did("inconclusive verdict accepted: %s", d.Accepted)
+	}
+}
+
+// migrated counts the steps of one change until it has reached a state.
+func (t *turn) migrated(d rollout.Migrated) {
+	line := fmt.Sprintf("change %s: step %s done", d.Change, d.Step)
+	if d.State == rollout.Expanded || d.State == rollout.Contracted {
+		line = fmt.Sprintf("change %s %s", d.Change, d.State)
+	}
+	if n := len(t.did) - 1; n >= 0 && strings.HasPrefix(t.did[n], "change "+d.Change+":") {
+		t.did[n] = line
+		return
+	}
+	t.did = append(t.did, line)
+}
+
+func because(did func(string, ...any), reason string) {
+	if reason != "" {
+		did("%s", reason)
+	}
+}
+
+func warmed(d rollout.Checked) string {
+	line := of(int64(d.Warmup), "warm-up request")
+	if d.WarmupFailed > 0 {
+		line += fmt.Sprintf(", %s of them failed", count(int64(d.WarmupFailed)))
+	}
+	return line
+}
+
+// inForce says how long a decision took to be in force.
+func inForce(decided, inForce time.Time) string {
+	if decided.IsZero() || inForce.Before(decided) {
+		return ""
+	}
+	return ", in force after " + lasting(inForce.Sub(decided))
+}
