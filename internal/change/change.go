@@ -60,7 +60,7 @@ type Verify struct {
 
 // Check is a query that must give one number.
 type Check struct {
-	Name   string `yaml:"name,required" json:"name" jsonschema:"minLength=1"`
+	Name   string `yaml:"name,required" json:"name" jsonschema:"minLength=1,description=What it makes sure of"`
 	SQL    string `yaml:"sql,required" json:"sql" jsonschema:"minLength=1,description=One query that gives one whole number"`
 	Expect int64  `yaml:"expect" json:"expect" jsonschema:"description=The number it must give"`
 }
