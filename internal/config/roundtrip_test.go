@@ -13,7 +13,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"pgregory.net/rapid"
 
 	"github.com/gapless-deploy/gapless/internal/config"
@@ -22,8 +24,13 @@ import (
 )
 
 // TestParseReadsWhatWasWritten: any valid config, written out as YAML with every
-// key, is read back unchanged.
+// key, is read back unchanged, and an editor that goes by the schema has nothing
+// against it.
 func TestParseReadsWhatWasWritten(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../../gapless.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		want := valid(t)
 		text := written(t, want)
@@ -33,6 +40,17 @@ func TestParseReadsWhatWasWritten(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 			t.Fatalf("%s\n%s", diff, text)
+		}
+		asJSON, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, asJSON)
+		}
+		if err := schema.Validate(value); err != nil {
+			t.Fatalf("%v\n%s", err, text)
 		}
 	})
 }
