@@ -69,7 +69,8 @@ var layers = []layer{
 	{name: "plan", packages: []string{"internal/plan"}, pure: true,
 		imports: []string{"internal/rollout", "internal/config", "internal/change", "internal/verdict"}},
 	{name: "report", packages: []string{"internal/report"}, pure: true,
-		imports: []string{"internal/rollout", "internal/config", "internal/change", "internal/verdict", "internal/plan"}},
+		imports:   []string{"internal/rollout", "internal/config", "internal/change", "internal/verdict", "internal/plan"},
+		libraries: []string{"golang.org/x/text"}},
 
 	{name: "phase", packages: []string{"internal/phase"}, imports: join(vocabulary, pure),
 		libraries: []string{"golang.org/x/sync"}},
