@@ -110,6 +110,8 @@ type environment struct {
 	out      *output
 	commands *commands
 	status   int
+	// service is known once the config was read.
+	service string
 }
 
 // statusOf is the exit status of an outcome.

@@ -36,6 +36,7 @@ func (env *environment) compose(p rollout.Phase) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
+	env.service = cfg.Service
 	r := &release{cfg: cfg}
 	r.work.Config = rollout.File{Name: filepath.Base(env.commands.Config), Data: data}
 	if r.work.ChangeFiles, err = changeFiles(cfg, filepath.Dir(env.commands.Config)); err != nil {

@@ -101,7 +101,7 @@ func (env *environment) run(ctx context.Context, work phase.Work) error {
 		return &blindError{work.Request.Phase, err}
 	}
 	env.status = statusOf(res.Outcome)
-	return env.out.result(res)
+	return env.result(res)
 }
 
 type canCmd struct {
@@ -129,7 +129,7 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 			env.status = statusOf(pre.Else)
 		}
 	}
-	return env.out.can(p, pres)
+	return env.can(p, pres)
 }
 
 func known(p rollout.Phase) bool {
@@ -166,7 +166,7 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 	if st.Drift != "" || st.Cause != nil {
 		env.status = exitNeedsPerson
 	}
-	return env.out.standing(st)
+	return env.standing(st)
 }
 
 type planCmd struct{ revisionFlag }
@@ -187,5 +187,5 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 			env.status = statusOf(pre.Else)
 		}
 	}
-	return env.out.preview(r.cfg, p)
+	return env.preview(r.cfg, p)
 }

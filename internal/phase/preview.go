@@ -150,7 +150,7 @@ func (r *Runner) Can(ctx context.Context, work Work) ([]plan.Precondition, error
 	ps := plan.Preconditions(s.in)
 	if m := s.in.Seen.Mark; m.Busy(r.Holder, s.in.Now()) && work.Request.Phase != rollout.Rollback {
 		busy := &BusyError{*m.Lease}
-		ps = append(ps, plan.Precondition{Text: busy.Error(), How: busy.Hint(), Else: rollout.Waiting})
+		ps = append(ps, plan.Precondition{Need: "nobody else works on the service", Text: busy.Error(), How: busy.Hint(), Else: rollout.Waiting})
 	}
 	return ps, nil
 }

@@ -53,9 +53,10 @@ func Owing(in Input) []change.Change {
 func contractible(in Input) []Precondition {
 	s := in.State
 	if s == nil {
-		return []Precondition{{Text: "no rollout is recorded", How: "begin one with gapless deploy", Else: rollout.Refused}}
+		return []Precondition{{Need: "a rollout is recorded", Text: "no rollout is recorded", How: "begin one with gapless deploy", Else: rollout.Refused}}
 	}
 	ps := []Precondition{{
+		Need: "the rollout is settled",
 		Text: fmt.Sprintf("rollout %s is %s: the old form is still needed", s.Rollout, s.Stage),
 		Met:  s.Stage == rollout.StageSettled,
 		How:  "next is gapless " + NextOf(in).Command(), Else: rollout.Refused,
@@ -83,6 +84,7 @@ func consumers(in Input) Precondition {
 		}
 	}
 	return Precondition{
+		Need: "only the stable revision runs",
 		Text: "other revisions still run: " + strings.Join(older, ", "), Met: len(older) == 0,
 		How: "stop them first", Else: rollout.Refused,
 	}
@@ -91,6 +93,7 @@ func consumers(in Input) Precondition {
 func expanded(in Input, c change.Change) Precondition {
 	st := in.changeState(c.ID)
 	return Precondition{
+		Need: "change " + c.ID + " is expanded",
 		Text: fmt.Sprintf("change %s is %s, only an expanded one is contracted", c.ID, st),
 		Met:  st == rollout.Expanded, How: "gapless status shows where it stands", Else: rollout.Refused,
 	}
@@ -104,6 +107,7 @@ func unrefused(in Input, c change.Change) Precondition {
 		}
 	}
 	return Precondition{
+		Need: "nothing that would stay depends on the old form of change " + c.ID,
 		Text: "change " + c.ID + ": " + strings.Join(blocking, "; "), Met: len(blocking) == 0,
 		How: "remove or change what depends on the old form, then run this phase again", Else: rollout.Stopped,
 	}
@@ -114,7 +118,7 @@ func unrefused(in Input, c change.Change) Precondition {
 func quiet(in Input, c change.Change) Precondition {
 	u, looked := in.Usage[c.ID]
 	until := u.QuietSince.Add(c.QuietFor)
-	p := Precondition{Else: rollout.Waiting}
+	p := Precondition{Need: fmt.Sprintf("change %s: nobody used the old form for %s", c.ID, c.QuietFor), Else: rollout.Waiting}
 	switch {
 	case !looked:
 		p.Text, p.How = "change "+c.ID+": who uses the old form is not known", "the database must be reachable"
@@ -129,7 +133,7 @@ func quiet(in Input, c change.Change) Precondition {
 		p.Text = fmt.Sprintf("change %s: the old form was last written %s, %s of quiet are asked for", c.ID, clock(u.QuietSince), c.QuietFor)
 		p.How = fmt.Sprintf("run this phase again after %s%s", clock(until), writers(u))
 	default:
-		p.Text, p.Met = fmt.Sprintf("change %s: nobody has written the old form since %s", c.ID, clock(u.QuietSince)), true
+		p.Met = true
 	}
 	return p
 }

@@ -11,6 +11,7 @@ import (
 func undrifted(in Input) Precondition {
 	what := Drift(in.State, in.Seen)
 	return Precondition{
+		Need: "reality is what the record says",
 		Text: "reality is not what the record says: " + what, Met: what == "",
 		How:  "put it back, or give all traffic to stable with gapless rollback",
 		Else: rollout.NeedsPerson,

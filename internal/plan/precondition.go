@@ -9,6 +9,8 @@ import (
 
 // Precondition is one thing that must hold before a phase acts.
 type Precondition struct {
+	// Need says what must hold, Text what was observed instead of it.
+	Need string
 	Text string
 	Met  bool
 	// How says how to meet it; Else is how the phase ends where it is not met.
@@ -42,6 +44,7 @@ func opening(in Input) []Precondition {
 	if s := in.State; s != nil && s.Stage != rollout.StageSettled {
 		asked, has := in.Spec.Revision, s.Opening.Candidate
 		ps = append(ps, Precondition{
+			Need: "no rollout of another revision is under way",
 			Text: fmt.Sprintf("rollout %s of revision %s is under way, asked for is %s", s.Rollout, has, asked),
 			Met:  asked.ID == has.ID,
 			How:  "finish it first, or end it with gapless rollback",
@@ -52,12 +55,14 @@ func opening(in Input) []Precondition {
 		f, looked := in.Facts[c.ID]
 		if looked && len(f.Refusals) > 0 {
 			ps = append(ps, Precondition{
+				Need: "change " + c.ID + " can be made",
 				Text: "change " + c.ID + ": " + strings.Join(f.Refusals, "; "),
 				How:  "gapless plan shows all of it", Else: rollout.Refused,
 			})
 		}
 		if in.Request.Phase == rollout.Deploy {
 			ps = append(ps, Precondition{
+				Need: "change " + c.ID + " is expanded",
 				Text: fmt.Sprintf("change %s is %s, the candidate needs it expanded", c.ID, in.changeState(c.ID)),
 				Met:  in.changeState(c.ID) == rollout.Expanded,
 				How:  "run gapless expand first", Else: rollout.Refused,
@@ -74,6 +79,7 @@ func opening(in Input) []Precondition {
 func standing(in Input) []Precondition {
 	if in.State == nil {
 		return []Precondition{{
+			Need: "a rollout is under way",
 			Text: "no rollout is under way", How: "begin one with gapless deploy", Else: rollout.Refused,
 		}}
 	}
@@ -101,6 +107,7 @@ func promotable(in Input) []Precondition {
 	var ps []Precondition
 	if steps := in.steps(); in.Request.To != 0 {
 		ps = append(ps, Precondition{
+			Need: in.Request.To.String() + " is a step of the canary",
 			Text: fmt.Sprintf("%s is not a step of the canary: %s", in.Request.To, join(steps)),
 			Met:  contains(steps, in.Request.To),
 			How:  "name one of the steps", Else: rollout.Refused,
@@ -108,6 +115,7 @@ func promotable(in Input) []Precondition {
 	}
 	if in.Request.Accept != "" {
 		ps = append(ps, Precondition{
+			Need: "an inconclusive verdict is there to accept",
 			Text: "only an inconclusive verdict can be accepted, and there is none at " + s.Weight.String(),
 			Met:  s.Judged != nil && s.Judged.Verdict == "inconclusive" || s.Accepted,
 			How:  "run promote without accepting", Else: rollout.Refused,
@@ -116,6 +124,7 @@ func promotable(in Input) []Precondition {
 	cand, side := in.candidate()
 	st := in.Seen.Sides[side]
 	ps = append(ps, Precondition{
+		Need: "every instance of the candidate is ready",
 		Text: fmt.Sprintf("%d of %d instances of candidate %s are ready", st.Ready, st.Desired, cand),
 		Met:  st.Ready >= st.Desired && st.Desired > 0 || in.weight() > 0,
 		How:  "see why with gapless status; gapless deploy starts them again", Else: rollout.Stopped,
@@ -131,11 +140,13 @@ func retirable(in Input) []Precondition {
 	open := s.LiveSince.Add(in.Config.RollbackWindow)
 	return []Precondition{
 		{
+			Need: "the candidate passed at 100%",
 			Text: "the verdict at 100% is still to come",
 			Met:  passed(*s, rollout.Full),
 			How:  "run gapless promote --to 100", Else: rollout.Waiting,
 		},
 		{
+			Need: "the rollback window is over",
 			Text: "the rollback window is open until " + clock(open),
 			Met:  !in.Now().Before(open),
 			How:  "run gapless retire after that; until then the way back is a matter of seconds", Else: rollout.Waiting,
@@ -145,6 +156,7 @@ func retirable(in Input) []Precondition {
 
 func returnable(in Input) []Precondition {
 	return []Precondition{{
+		Need: "the platform carries gapless's mark",
 		Text: "the platform carries no mark of gapless",
 		Met:  in.Seen.Mark != nil,
 		How:  "a first gapless deploy stamps it", Else: rollout.Refused,
@@ -156,6 +168,7 @@ func allows(in Input) Precondition {
 	// A first release has no bake to wait for: deploy itself settles it.
 	settling := in.Request.Phase == rollout.Deploy && s.Stage == rollout.StageLive && in.firstRelease()
 	return Precondition{
+		Need: fmt.Sprintf("rollout %s allows %s", s.Rollout, in.Request.Phase),
 		Text: fmt.Sprintf("rollout %s is %s, which does not allow %s", s.Rollout, s.Stage, in.Request.Phase),
 		Met:  s.Stage.Allows(in.Request.Phase) || settling,
 		How:  "next is gapless " + NextOf(in).Command(), Else: rollout.Refused,
@@ -167,6 +180,7 @@ func gate(in Input) []Precondition {
 		return nil
 	}
 	return []Precondition{{
+		Need: "gate " + in.Gate.Name + " is open",
 		Text: "gate " + in.Gate.Name + " is shut: " + in.Gate.Why, Met: in.Gate.Open,
 		How: in.Gate.How, Else: rollout.Waiting,
 	}}

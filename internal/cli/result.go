@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/phase"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/report"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// result writes how a phase ended: the rollout's page, and for an end that is
+// not done the fault with what is served and what to do.
+func (env *environment) result(res phase.Result) error {
+	if env.commands.Format == "json" {
+		if err := env.json(resultOf(res)); err != nil {
+			return err
+		}
+	} else if res.State != nil {
+		v := viewOf(res)
+		text := report.Terminal(v, env.out.width(), env.out.color())
+		if env.commands.Format == "markdown" {
+			text = report.Comment(v)
+		}
+		if err := env.out.print(text); err != nil {
+			return err
+		}
+	}
+	if res.Outcome == rollout.Done {
+		return nil
+	}
+	env.out.say(report.Fault(report.FaultView{
+		Phase: res.Phase, What: res.Reason, Seen: seen(res), Schema: schemaOf(res), Hint: res.Hint,
+	}))
+	return nil
+}
+
+// seen is nil where the platform was not looked at.
+func seen(res phase.Result) *rollout.Observation {
+	if res.Seen.At.IsZero() {
+		return nil
+	}
+	return &res.Seen
+}
+
+// schemaOf says what became of the schema, where a phase was about it.
+func schemaOf(res phase.Result) string {
+	if res.Phase != rollout.Expand && res.Phase != rollout.Contract {
+		return ""
+	}
+	if res.State == nil || len(res.State.Changes) == 0 {
+		return "schema unchanged"
+	}
+	for id, p := range res.State.Changes {
+		switch p.State {
+		case rollout.Expanding, rollout.Expanded:
+			return fmt.Sprintf("change %s is %s, the schema serves the old form", id, p.State)
+		case rollout.Contracting, rollout.Contracted:
+			return fmt.Sprintf("change %s is %s, the schema serves the new form", id, p.State)
+		case rollout.Absent:
+		}
+	}
+	return "schema unchanged"
+}
+
+func viewOf(res phase.Result) report.View {
+	return report.View{
+		Record: res.Record, State: *res.State, Seen: seen(res), Now: res.Seen.At, Next: nextOf(res.Next, res.GateDigest),
+	}
+}
+
+func nextOf(n plan.Next, gateDigest string) *report.Next {
+	if n.Phase == "" {
+		return nil
+	}
+	return &report.Next{Phase: n.Phase, Command: n.Command(), Asked: n.Asked, GateDigest: gateDigest}
+}
+
+// resultVersion is the form of the JSON result.
+const resultVersion = 1
+
+// result is the machine's form of how a phase ended.
+type result struct {
+	Version    int             `json:"version"`
+	Service    string          `json:"service,omitempty"`
+	Rollout    string          `json:"rollout,omitempty"`
+	Phase      rollout.Phase   `json:"phase"`
+	Outcome    rollout.Outcome `json:"outcome"`
+	Reason     string          `json:"reason,omitempty"`
+	Hint       string          `json:"hint,omitempty"`
+	State      rollout.Stage   `json:"state,omitempty"`
+	Serving    []rollout.Share `json:"serving"`
+	Weight     rollout.Weight  `json:"weight"`
+	Verdict    string          `json:"verdict,omitempty"`
+	WayBack    rollout.WayBack `json:"way_back,omitempty"`
+	Next       string          `json:"next,omitempty"`
+	Head       rollout.Head    `json:"head"`
+	PlanDigest string          `json:"plan_digest,omitempty"`
+	GateDigest string          `json:"gate_digest,omitempty"`
+	Warnings   []string        `json:"warnings,omitempty"`
+}
+
+func resultOf(res phase.Result) result {
+	r := result{
+		Version: resultVersion, Phase: res.Phase, Outcome: res.Outcome, Reason: res.Reason, Hint: res.Hint,
+		Serving: res.Seen.Serving(), Next: res.Next.Command(), GateDigest: res.GateDigest, Warnings: res.Warnings,
+	}
+	if s := res.State; s != nil {
+		r.Service, r.Rollout, r.State, r.Weight, r.Head = s.Service, s.Rollout, s.Stage, s.Weight, s.Head
+		r.WayBack, _ = s.WayBack()
+		r.PlanDigest = s.Opening.PlanDigest
+		if s.Judged != nil {
+			r.Verdict = s.Judged.Verdict
+		}
+	}
+	return r
+}
+
+// json writes a value on one line, masked as everything is.
+func (env *environment) json(value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return env.out.print(string(data) + "\n")
+}
+
+// page writes a page in the form asked for; value is its JSON form.
+func (env *environment) page(p report.Page, value any) error {
+	switch env.commands.Format {
+	case "json":
+		return env.json(value)
+	case "markdown":
+		return env.out.print(p.Markdown())
+	}
+	return env.out.print(p.Terminal(env.out.width(), env.out.color()))
+}
+
+func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
+	o := p.Opening
+	v := report.PlanView{
+		Service: cfg.Service, Candidate: o.Candidate, Stable: o.Stable, Strategy: o.Strategy, Target: o.Target, Side: o.Side,
+		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings,
+		PerMinute: p.Traffic.PerMinute, Errors: p.Traffic.Errors, Slow: p.Traffic.Slow,
+		Intent: o.Intent, PlanDigest: p.PlanDigest,
+		Next: &report.Next{Phase: p.First, Command: string(p.First) + " --revision " + o.Candidate.ID, Asked: "begin the rollout"},
+	}
+	for _, s := range p.Steps {
+		v.Steps = append(v.Steps, report.PlanStep{
+			Weight: s.Weight, Bake: cfg.Strategy.Canary.Bake, Requests: s.PassRequests, Pass: s.Pass, Effect: s.Effect, Detect: s.Detect,
+		})
+	}
+	for _, c := range p.Changes {
+		v.Changes = append(v.Changes, planChange(c))
+	}
+	for _, pre := range p.Unmet {
+		v.Needs = append(v.Needs, report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How})
+	}
+	return env.page(report.Plan(v), v)
+}
+
+func planChange(c phase.ChangePreview) report.PlanChange {
+	f := c.Facts
+	p := report.PlanChange{
+		ID: c.Change.ID, Name: c.Change.Name, Table: c.Change.Table, State: f.State, Rows: f.Rows, Bytes: f.Bytes,
+		Backfill: f.Backfill, Warnings: f.Warnings,
+	}
+	for _, s := range change.ExpandSteps(c.Change) {
+		p.Steps = append(p.Steps, report.PlanLock{Step: s.ID, Lock: s.Kind.Lock()})
+	}
+	for _, column := range c.Change.Dropped() {
+		p.Drops = append(p.Drops, "column "+column)
+	}
+	for _, d := range f.Dependents {
+		switch d.Fate {
+		case change.Dropped:
+			p.Drops = append(p.Drops, d.Kind+" "+d.Name)
+		case change.Blocks:
+			p.Blocks = append(p.Blocks, d.Kind+" "+d.Name)
+		case change.Stays:
+		}
+	}
+	return p
+}
+
+func (env *environment) standing(st phase.Status) error {
+	return env.page(report.Status(statusView(st)), resultOf(st.Result))
+}
+
+func statusView(st phase.Status) report.StatusView {
+	v := report.StatusView{Drift: st.Drift, View: report.View{Record: st.Record, Seen: seen(st.Result), Now: st.Seen.At}}
+	if st.State != nil {
+		v.View = viewOf(st.Result)
+	}
+	if st.Cause != nil {
+		v.Lost = st.Cause.Error()
+	}
+	return v
+}
+
+// can writes the preconditions: what is met as it is needed, what is not as it
+// was observed.
+func (env *environment) can(p rollout.Phase, pres []plan.Precondition) error {
+	needs := make([]report.Precondition, len(pres))
+	for i, pre := range pres {
+		needs[i] = report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How}
+		if pre.Met {
+			needs[i].Text = pre.Need
+		}
+	}
+	return env.page(report.Can(env.service, p, needs), needs)
+}

@@ -1,0 +1,248 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gapless-deploy/gapless/internal/cli"
+	"github.com/gapless-deploy/gapless/internal/ledger"
+	"github.com/gapless-deploy/gapless/internal/pgtest"
+	"github.com/gapless-deploy/gapless/internal/probe"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"gapless": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			code := cli.Run(ctx, cli.Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Version: "test"})
+			stop()
+			os.Exit(code)
+		},
+		"service": service,
+	})
+}
+
+// service is what the scripts release. Its argument is the revision, which
+// says how it behaves.
+func service() {
+	revision := os.Args[1]
+	if strings.HasPrefix(revision, "broken") {
+		fmt.Fprintln(os.Stderr, "cannot open /etc/service.conf: no such file")
+		os.Exit(1)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if strings.HasPrefix(revision, "unhealthy") {
+			http.Error(w, "database schema is too old", http.StatusServiceUnavailable)
+		}
+	})
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
+		if strings.HasPrefix(revision, "bad") {
+			http.Error(w, "no", http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, revision)
+	})
+	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("PORT"), Handler: mux, ReadHeaderTimeout: time.Second}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		ended <- server.Shutdown(context.WithoutCancel(ctx))
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := <-ended; err != nil {
+		os.Exit(1)
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("..", "..", "testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GAPLESS_AGENT_TOKEN", "a-token-of-the-test-scripts")
+			tb, ok := e.T().(testing.TB)
+			if !ok {
+				return errors.New("scripts need a test to belong to")
+			}
+			e.Values["stage"] = &stage{tb: tb}
+			for _, name := range []string{"PUBLIC", "ADMIN"} {
+				address, err := freeAddress(t.Context())
+				if err != nil {
+					return err
+				}
+				e.Setenv(name, address)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "await": await,
+		},
+	})
+}
+
+// stage is what one script has started.
+type stage struct {
+	tb      testing.TB
+	agent   *exec.Cmd
+	traffic func() ledger.Summary
+}
+
+func stageOf(ts *testscript.TestScript) *stage {
+	s, ok := ts.Value("stage").(*stage)
+	if !ok {
+		ts.Fatalf("the script has no stage")
+	}
+	return s
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// fill replaces $PUBLIC and $ADMIN in files.
+func fill(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// startAgent starts "gapless agent" and waits until it answers. "agent kill"
+// ends the one that runs with SIGKILL.
+func startAgent(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 1 && args[0] == "kill" {
+		cmd := stageOf(ts).agent
+		ts.Check(cmd.Process.Kill())
+		if err := cmd.Wait(); err == nil {
+			ts.Fatalf("the agent ended well before it was killed")
+		}
+		return
+	}
+	log, err := os.OpenFile(ts.MkAbs("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	path, err := lookPath(ts.Getenv("PATH"), "gapless")
+	ts.Check(err)
+	cmd := exec.Command(path, "agent", "--service", "shop", "--listen", ts.Getenv("PUBLIC"), "--admin", ts.Getenv("ADMIN"))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), log, log
+	cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "GAPLESS_AGENT_TOKEN="+ts.Getenv("GAPLESS_AGENT_TOKEN"))
+	ts.Check(cmd.Start())
+	stageOf(ts).agent = cmd
+	ts.Defer(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+		}
+		_ = log.Close()
+	})
+	eventually(ts, "the agent answers", func() bool {
+		conn, err := net.Dial("tcp", ts.Getenv("ADMIN"))
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
+}
+
+func lookPath(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		if full := filepath.Join(dir, name); isFile(full) {
+			return full, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not on PATH", name)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// useDatabase makes an empty database, and its URL DATABASE_URL.
+func useDatabase(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Setenv("DATABASE_URL", pgtest.New(stageOf(ts).tb))
+}
+
+// query runs SQL and prints each row's first column.
+func query(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer func() { ts.Check(conn.Close(ctx)) }()
+	rows, err := conn.Query(ctx, args[0], pgx.QueryExecModeSimpleProtocol)
+	ts.Check(err)
+	values, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		v, err := row.Values()
+		return fmt.Sprint(v...), err
+	})
+	if neg != (err != nil) {
+		ts.Fatalf("%s: %v", args[0], err)
+	}
+	_, err = fmt.Fprintln(ts.Stdout(), strings.Join(values, "\n"))
+	ts.Check(err)
+}
+
+// traffic start asks the public port all the time, without retries; traffic
+// stop ends it and fails if a request was dropped.
+func traffic(ts *testscript.TestScript, _ bool, args []string) {
+	switch args[0] {
+	case "start":
+		book := ledger.New(ledger.Options{Candidate: args[1]})
+		p, err := probe.Start(context.Background(), probe.Options{URL: "http://" + ts.Getenv("PUBLIC") + "/", Every: 4 * time.Millisecond}, book)
+		ts.Check(err)
+		stageOf(ts).traffic = func() ledger.Summary { p.Stop(); return book.Summary() }
+		ts.Defer(p.Stop)
+	case "stop":
+		sum := stageOf(ts).traffic()
+		if sum.Requests == 0 || sum.Dropped > 0 {
+			ts.Fatalf("%d of %d requests were dropped: %+v", sum.Dropped, sum.Requests, sum.Causes)
+		}
+		ts.Logf("%d requests, none dropped", sum.Requests)
+	}
+}
+
+// await waits until a file holds a text.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	eventually(ts, fmt.Sprintf("%s holds %q", args[0], args[1]), func() bool {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && strings.Contains(string(data), args[1])
+	})
+}
+
+func eventually(ts *testscript.TestScript, what string, holds func() bool) {
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			ts.Fatalf("waited 20s until %s", what)
+		case <-tick.C:
+		}
+	}
+}
