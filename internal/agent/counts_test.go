@@ -28,6 +28,7 @@ func (h *host) counted(t *testing.T, seconds int) []api.Sample {
 }
 
 func TestCountsTellWhatEachRevisionDidUnderEachSplit(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	one, two := spec("v1", 2), spec("v2", 1)
 	one.SlowOver, two.SlowOver = api.Duration(40*time.Millisecond), api.Duration(40*time.Millisecond)
@@ -70,6 +71,7 @@ func TestCountsTellWhatEachRevisionDidUnderEachSplit(t *testing.T) {
 }
 
 func TestMetricsAreInPrometheusFormatBehindTheToken(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	h.launch(api.Blue, "v1", spec("v1", 1))
 	h.shift(1000, 0)

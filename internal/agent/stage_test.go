@@ -199,6 +199,9 @@ func start(t *testing.T, opts agent.Options) *host {
 	case err := <-h.ended:
 		t.Fatalf("agent ended: %v", err)
 	}
+	if strings.HasPrefix(opts.Admin, "unix:") {
+		h.admin = opts.Admin
+	}
 	h.client = client(t, h.admin)
 	return h
 }

@@ -44,6 +44,7 @@ func (h *host) load(clients int) (stop func() (answers map[string]int, faults []
 }
 
 func TestSwitchingUnderLoadDropsNothing(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	h.launch(api.Blue, "v1", spec("v1", 2))
 	h.shift(1000, 0)
@@ -68,6 +69,7 @@ func TestSwitchingUnderLoadDropsNothing(t *testing.T) {
 }
 
 func TestNoRequestIsRoutedByTheFormerSplitOnceAShiftReturned(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	h.launch(api.Blue, "v1", spec("v1", 1))
 	h.launch(api.Green, "v2", spec("v2", 1))
@@ -85,6 +87,7 @@ func TestNoRequestIsRoutedByTheFormerSplitOnceAShiftReturned(t *testing.T) {
 }
 
 func TestDrainWaitsForRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	state := h.launch(api.Blue, "v1", spec("v1", 1))
 	h.launch(api.Green, "v2", spec("v2", 1))
@@ -107,6 +110,7 @@ func TestDrainWaitsForRequestsInFlight(t *testing.T) {
 }
 
 func TestDrainCutsAtItsDeadline(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	h.launch(api.Blue, "v1", spec("v1", 1))
 	h.launch(api.Green, "v2", spec("v2", 1))
@@ -148,6 +152,7 @@ func hold(t *testing.T, public string) (rest func() string) {
 }
 
 func TestWebSocketPassesAndIsDrained(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	h.launch(api.Blue, "v1", spec("v1", 1))
 	h.launch(api.Green, "v2", spec("v2", 1))
@@ -183,6 +188,7 @@ func TestWebSocketPassesAndIsDrained(t *testing.T) {
 }
 
 func TestEventsArriveWhenTheyAreSent(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	state := h.launch(api.Blue, "v1", spec("v1", 1))
 	h.shift(1000, 0)
@@ -203,6 +209,7 @@ func TestEventsArriveWhenTheyAreSent(t *testing.T) {
 }
 
 func TestCrashDropsNothingButWhatItHadInFlight(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	state := h.launch(api.Blue, "v1", spec("v1", 2))
 	h.shift(1000, 0)
@@ -228,6 +235,7 @@ func TestCrashDropsNothingButWhatItHadInFlight(t *testing.T) {
 }
 
 func TestAnInstanceThatFailsItsHealthIsPassedOver(t *testing.T) {
+	t.Parallel()
 	h := start(t, options(t))
 	state := h.launch(api.Blue, "v1", spec("v1", 2))
 	h.shift(1000, 0)
