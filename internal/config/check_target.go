@@ -121,7 +121,7 @@ func carriesPassword(text string) bool {
 		_, has := u.User.Password()
 		return has
 	}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if value, ok := strings.CutPrefix(strings.ToLower(word), "password="); ok && value != "" {
 			return true
 		}

@@ -50,8 +50,8 @@ func (p *Path) UnmarshalText(text []byte) error {
 			Suggestion: "write it like {1..50}",
 		}
 	}
-	var inURL *url.Error
-	if _, err := url.ParseRequestURI(one); errors.As(err, &inURL) {
+	_, err := url.ParseRequestURI(one)
+	if inURL, ok := errors.AsType[*url.Error](err); ok {
 		return fmt.Errorf("expected a path, observed %q: %w", s, inURL.Err)
 	}
 	*p = Path(s)
@@ -67,7 +67,7 @@ func (p Path) Expand() []string {
 	from, to := bounds(pathRange.FindStringSubmatch(string(p)))
 	var paths []string
 	for i := from; i <= to; i++ {
-		for _, rest := range Path(p[at[1]:]).Expand() {
+		for _, rest := range p[at[1]:].Expand() {
 			paths = append(paths, string(p[:at[0]])+strconv.Itoa(i)+rest)
 		}
 	}

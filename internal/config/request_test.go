@@ -105,13 +105,7 @@ func TestNextStep(t *testing.T) {
 func TestGateFor(t *testing.T) {
 	g := example().Gates
 	for _, phase := range rollout.Phases() {
-		var want *config.Gate
-		switch phase {
-		case rollout.Promote:
-			want = g.Promote
-		case rollout.Contract:
-			want = g.Contract
-		}
+		want := map[rollout.Phase]*config.Gate{rollout.Promote: g.Promote, rollout.Contract: g.Contract}[phase]
 		if got := g.For(phase); got != want {
 			t.Errorf("%s: want %v, got %v", phase, want, got)
 		}

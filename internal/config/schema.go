@@ -66,8 +66,7 @@ func readWithin(root *os.Root, name string) ([]byte, error) {
 
 // cause leaves out what a fault's own place already tells.
 func cause(err error) error {
-	var inPath *os.PathError
-	if errors.As(err, &inPath) {
+	if inPath, ok := errors.AsType[*os.PathError](err); ok {
 		return inPath.Err
 	}
 	return err

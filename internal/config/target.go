@@ -78,7 +78,7 @@ type Lambda struct {
 
 // DefaultTokenEnv holds the agent's bearer token unless token_env says
 // otherwise.
-const DefaultTokenEnv = "GAPLESS_AGENT_TOKEN"
+const DefaultTokenEnv = "GAPLESS_AGENT_TOKEN" //nolint:gosec // G101: the variable's name, no credential
 
 // Default fills in what a file may leave out.
 func (l *Local) Default() {

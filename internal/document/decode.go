@@ -60,39 +60,45 @@ func prefix(path string) string {
 	return path + ": "
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
-
 func (r *reader) value(n *node, into reflect.Value) {
-	if n.kind == refused {
-		return
-	}
-	if into.Kind() == reflect.Pointer {
-		if n.kind == nothing {
-			r.expected(n, describe(into.Type()), "give a value or delete the key")
-			return
-		}
+	switch {
+	case n.kind == refused:
+	case n.kind == nothing && into.Kind() != reflect.Interface:
+		r.expected(n, describe(into.Type()), "give a value or delete the key")
+	case into.Kind() == reflect.Pointer:
 		if into.IsNil() {
 			into.Set(reflect.New(into.Type().Elem()))
 		}
 		r.value(n, into.Elem())
-		return
-	}
-	scalar := n.kind != list && n.kind != mapping
-	switch {
-	case n.kind == nothing && into.Kind() != reflect.Interface:
-		r.expected(n, describe(into.Type()), "give a value or delete the key")
-	case into.Type() == durationType:
+	case isDuration(into.Type()):
 		r.duration(n, into)
-	case scalar && into.Addr().Type().Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
-		r.ownText(n, into)
-	case (n.kind == whole || n.kind == number) && into.Addr().Type().Implements(reflect.TypeFor[json.Unmarshaler]()):
-		r.ownNumber(n, into)
-	case into.Type().Implements(reflect.TypeFor[Chooser]()):
-		r.choice(n, into)
-	default:
+	case !r.own(n, into):
 		r.byKind(n, into)
 	}
 }
+
+// own reads types that read themselves, and reports whether this is one.
+func (r *reader) own(n *node, into reflect.Value) bool {
+	if n.kind != list && n.kind != mapping {
+		if own, ok := reflect.TypeAssert[encoding.TextUnmarshaler](into.Addr()); ok {
+			r.ownText(n, own)
+			return true
+		}
+	}
+	if n.kind == whole || n.kind == number {
+		if own, ok := reflect.TypeAssert[json.Unmarshaler](into.Addr()); ok {
+			r.ownNumber(n, own)
+			return true
+		}
+	}
+	if chooser, ok := reflect.TypeAssert[Chooser](into); ok {
+		r.choice(n, chooser.Values(), into)
+		return true
+	}
+	return false
+}
+
+func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
 
 func (r *reader) byKind(n *node, into reflect.Value) {
 	switch into.Kind() {
@@ -112,7 +118,7 @@ func (r *reader) structure(n *node, into reflect.Value) {
 		r.expected(n, describe(into.Type()), "")
 		return
 	}
-	if d, ok := into.Addr().Interface().(Defaulter); ok {
+	if d, ok := reflect.TypeAssert[Defaulter](into.Addr()); ok {
 		d.Default()
 	}
 	fields := fieldsOf(into.Type())
@@ -174,7 +180,7 @@ func describe(t reflect.Type) string {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t == durationType {
+	if isDuration(t) {
 		return "a duration"
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) && t.Kind() != reflect.Struct {

@@ -58,12 +58,10 @@ func (fs Faults) sorted() Faults {
 
 // FaultsOf gives the faults inside err, or none if it is about something else.
 func FaultsOf(err error) Faults {
-	var faults Faults
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[Faults](err); ok {
 		return faults
 	}
-	var one Fault
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[Fault](err); ok {
 		return Faults{one}
 	}
 	return nil

@@ -26,13 +26,12 @@ func (r *reader) duration(n *node, into reflect.Value) {
 
 // ownText hands a scalar to a type that reads its own text. An error of type
 // Fault carries its own suggestion.
-func (r *reader) ownText(n *node, into reflect.Value) {
-	err := into.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.text))
+func (r *reader) ownText(n *node, into encoding.TextUnmarshaler) {
+	err := into.UnmarshalText([]byte(n.text))
 	if err == nil {
 		return
 	}
-	var fault Fault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[Fault](err); ok {
 		r.refuse(n.path, prefix(n.path)+fault.Message, fault.Suggestion)
 		return
 	}
@@ -40,14 +39,13 @@ func (r *reader) ownText(n *node, into reflect.Value) {
 }
 
 // ownNumber hands a number to a type that reads numbers of its own kind.
-func (r *reader) ownNumber(n *node, into reflect.Value) {
-	if err := into.Addr().Interface().(json.Unmarshaler).UnmarshalJSON([]byte(n.text)); err != nil {
+func (r *reader) ownNumber(n *node, into json.Unmarshaler) {
+	if err := into.UnmarshalJSON([]byte(n.text)); err != nil {
 		r.refuse(n.path, prefix(n.path)+err.Error(), "")
 	}
 }
 
-func (r *reader) choice(n *node, into reflect.Value) {
-	allowed := into.Interface().(Chooser).Values()
+func (r *reader) choice(n *node, allowed []string, into reflect.Value) {
 	if n.kind == list || n.kind == mapping || !slices.Contains(allowed, n.text) {
 		r.expected(n, "one of "+strings.Join(allowed, ", "), DidYouMean(n.text, allowed))
 		return

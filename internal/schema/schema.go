@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -87,10 +86,15 @@ func comments(r *jsonschema.Reflector, dir, pkg string) error {
 	return nil
 }
 
-// onlyOne are the mappings of which exactly one key may be given.
-var onlyOne = []reflect.Type{
-	reflect.TypeFor[config.Target](), reflect.TypeFor[config.Strategy](),
-	reflect.TypeFor[config.Gate](), reflect.TypeFor[change.Operation](),
+// onlyOne tells the mappings of which exactly one key may be given.
+func onlyOne(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[config.Target](), reflect.TypeFor[config.Strategy](),
+		reflect.TypeFor[config.Gate](), reflect.TypeFor[change.Operation]():
+		return true
+	default:
+		return false
+	}
 }
 
 // complete adds what only the type's tags and its reader know.
@@ -103,7 +107,7 @@ func complete(s *jsonschema.Schema, t reflect.Type) {
 			s.Required = append(s.Required, name)
 		}
 	}
-	if slices.Contains(onlyOne, t) {
+	if onlyOne(t) {
 		one := uint64(1)
 		s.MinProperties, s.MaxProperties = &one, &one
 	}
@@ -118,7 +122,7 @@ func duration() *jsonschema.Schema {
 
 // scalar gives the schema of a type that reads its own text.
 func scalar(t reflect.Type) *jsonschema.Schema {
-	if c, ok := reflect.Zero(t).Interface().(document.Chooser); ok {
+	if c, ok := reflect.TypeAssert[document.Chooser](reflect.Zero(t)); ok {
 		s := &jsonschema.Schema{Type: "string"}
 		for _, value := range c.Values() {
 			s.Enum = append(s.Enum, value)
