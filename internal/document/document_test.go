@@ -222,6 +222,11 @@ func TestFaultsOf(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
+	other := document.Fault{File: "g", Line: 3, Column: 4, Message: "n"}
+	joined := fmt.Errorf("validate: %w", errors.Join(one, errors.New("unrelated"), document.Faults{other}))
+	if diff := cmp.Diff(document.Faults{one, other}, document.FaultsOf(joined)); diff != "" {
+		t.Errorf("joined: %s", diff)
+	}
 	if got := document.FaultsOf(errors.New("other")); got != nil {
 		t.Errorf("another error has faults: %v", got)
 	}

@@ -2,7 +2,6 @@ package document
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,13 +55,25 @@ func (fs Faults) sorted() Faults {
 	return sorted
 }
 
-// FaultsOf gives the faults inside err, or none if it is about something else.
+// FaultsOf gives all the faults inside err, wrapped or joined as they may be, or
+// none if it is about something else.
 func FaultsOf(err error) Faults {
-	if faults, ok := errors.AsType[Faults](err); ok {
+	switch e := err.(type) { //nolint:errorlint // it unwraps by itself, to follow every branch
+	case nil:
+		return nil
+	case Faults:
+		return e
+	case Fault:
+		return Faults{e}
+	case interface{ Unwrap() error }:
+		return FaultsOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var faults Faults
+		for _, branch := range e.Unwrap() {
+			faults = append(faults, FaultsOf(branch)...)
+		}
 		return faults
+	default:
+		return nil
 	}
-	if one, ok := errors.AsType[Fault](err); ok {
-		return Faults{one}
-	}
-	return nil
 }
