@@ -24,7 +24,8 @@ type Schema struct {
 // names it gives them. Links that lead out of the config's directory are not
 // followed. The error is document.Faults: each file that cannot be read, where
 // the config names it; and the config and its changes together being larger than
-// a record may embed.
+// a record may embed. The files that could be read are given all the same, so
+// that their own faults can be told with these.
 func (c *Config) ReadChanges() (files []rollout.File, err error) {
 	if c.Schema == nil || len(c.Schema.Changes) == 0 {
 		return nil, nil
@@ -49,10 +50,7 @@ func (c *Config) ReadChanges() (files []rollout.File, err error) {
 			break
 		}
 	}
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	return files, nil
+	return files, faults.Err()
 }
 
 func readWithin(root *os.Root, name string) ([]byte, error) {
