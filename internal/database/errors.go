@@ -1,0 +1,149 @@
+package database
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// UnreachableError is a database that no connection could be made to.
+type UnreachableError struct{ Err error }
+
+func (e *UnreachableError) Error() string { return fmt.Sprintf("reach the database: %v", e.Err) }
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Hint says what a person can do.
+func (e *UnreachableError) Hint() string {
+	return "check the address, the credentials and that the server takes connections from here"
+}
+
+// PooledError is a connection through a pooler that hands statements to
+// several servers in turn.
+type PooledError struct{}
+
+func (e *PooledError) Error() string {
+	return "the connection goes through a pooler in transaction mode: session settings and locks would be another client's"
+}
+
+// Hint says what a person can do.
+func (e *PooledError) Hint() string { return "give the address of PostgreSQL itself" }
+
+// Blocker is a session that holds what another waits for.
+type Blocker struct {
+	PID         int32
+	Application string
+	State       string        // as in pg_stat_activity: idle in transaction, active, ...
+	Age         time.Duration // of its transaction
+}
+
+func (b Blocker) String() string {
+	application := b.Application
+	if application == "" {
+		application = "no application name"
+	}
+	return fmt.Sprintf("pid %d (%s, %s for %s)", b.PID, application, b.State, b.Age.Round(time.Second))
+}
+
+// LockedError is an object that stayed locked through all attempts.
+type LockedError struct {
+	Object   string
+	Attempts int
+	Wait     time.Duration // of each attempt
+	Blockers []Blocker
+	Err      error // of the last attempt
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s stayed locked, %d attempts of %s: %v", e.Object, e.Attempts, e.Wait, e.Err)
+}
+func (e *LockedError) Unwrap() error { return e.Err }
+
+// Hint names who holds the lock.
+func (e *LockedError) Hint() string {
+	if len(e.Blockers) == 0 {
+		return "run this again; who held the lock could not be seen"
+	}
+	names := make([]string, len(e.Blockers))
+	for i, b := range e.Blockers {
+		names[i] = b.String()
+	}
+	verb, it := "holds", "it"
+	if len(names) > 1 {
+		verb, it = "hold", "them"
+	}
+	return fmt.Sprintf("%s %s it; end %s, then run this again", strings.Join(names, ", "), verb, it)
+}
+
+// BusyError is another runner at work on the same database.
+type BusyError struct {
+	Holder string // as it named itself
+	PID    int32
+	Since  time.Duration // it connected
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another runner works on this database: %s (pid %d, for %s)", e.Holder, e.PID, e.Since.Round(time.Second))
+}
+
+// Hint says what a person can do.
+func (e *BusyError) Hint() string { return "wait until it ends, then run this again" }
+
+// EditedError is a change whose file is no longer the one that was begun.
+type EditedError struct{ Change, Was, Is string }
+
+func (e *EditedError) Error() string {
+	return fmt.Sprintf("change %s was edited after it was begun: digest %.12s, begun with %.12s", e.Change, e.Is, e.Was)
+}
+
+// Hint says what a person can do.
+func (e *EditedError) Hint() string {
+	return "restore the file, or give the edited change a new name"
+}
+
+// RefusedError is a change that cannot be made, or no further, and why.
+type RefusedError struct {
+	Change  string
+	Reasons []string
+	Remedy  string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("change %s: %s", e.Change, strings.Join(e.Reasons, "; "))
+}
+
+// Hint says what a person can do.
+func (e *RefusedError) Hint() string { return e.Remedy }
+
+// SQLSTATEs that are told apart.
+const (
+	lockNotAvailable     = "55P03"
+	deadlockDetected     = "40P01"
+	serializationFailure = "40001"
+	queryCanceled        = "57014"
+	raiseException       = "P0001"
+	duplicateObject      = "42710"
+)
+
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// metLock tells whether err is about a lock that another try may get.
+func metLock(err error) bool {
+	code := sqlState(err)
+	return code == lockNotAvailable || code == deadlockDetected || code == serializationFailure
+}
+
+// aboutValue tells whether err is what a mapping raises for a value: the
+// classes that the sync trigger catches.
+func aboutValue(err error) bool {
+	code := sqlState(err)
+	return strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || code == raiseException
+}

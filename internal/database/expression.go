@@ -1,0 +1,207 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+)
+
+// mapping is f and g as PostgreSQL reads them: every function, operator and
+// type qualified, columns by their bare names.
+type mapping struct {
+	Forward  map[string]string `json:"forward"`
+	Backward map[string]string `json:"backward"`
+}
+
+// look runs work in a transaction that is always undone.
+func (s *session) look(ctx context.Context, work func(pgx.Tx) error) (err error) {
+	tx, err := s.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin to look: %w", err)
+	}
+	defer func() { err = errors.Join(err, tx.Rollback(ctx)) }()
+	return work(tx)
+}
+
+// qualify reads the change's expressions as the application's search path means
+// them. It lets PostgreSQL do so on a temporary table like the real one, in a
+// transaction that is undone. What is wrong with them comes back as refusals.
+func (db *DB) qualify(ctx context.Context, s *session, c change.Change, t table) (m mapping, refusals []string, err error) {
+	m = mapping{Forward: map[string]string{}, Backward: map[string]string{}}
+	if c.Sync == nil {
+		return m, nil, nil
+	}
+	err = s.look(ctx, func(tx pgx.Tx) error {
+		q := qualifier{tx: tx, s: s, c: c, t: t}
+		refusal, err := q.likeTable(ctx)
+		if err != nil {
+			return err
+		}
+		if refusal != "" {
+			refusals = append(refusals, refusal)
+			return nil
+		}
+		for _, side := range []struct {
+			from, to map[string]string
+			name     string
+		}{{c.Sync.Forward, m.Forward, "forward"}, {c.Sync.Backward, m.Backward, "backward"}} {
+			more, err := q.side(ctx, side.from, side.to, "sync."+side.name)
+			if err != nil {
+				return err
+			}
+			refusals = append(refusals, more...)
+		}
+		return nil
+	})
+	return m, refusals, err
+}
+
+type qualifier struct {
+	tx pgx.Tx
+	s  *session
+	c  change.Change
+	t  table
+}
+
+func (q *qualifier) temp() string { return pgx.Identifier{"pg_temp", q.t.name}.Sanitize() }
+
+// likeTable makes the temporary table, with the columns that expand adds.
+func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
+	if err := q.s.asApplication(ctx, q.tx); err != nil {
+		return "", err
+	}
+	if _, err := q.tx.Exec(ctx, fmt.Sprintf(`create temp table %s (like %s)`, ident(q.t.name), q.t.ident())); err != nil {
+		return "", fmt.Errorf("make a table like %s: %w", q.t.ident(), err)
+	}
+	for _, a := range q.c.Added() {
+		if _, ok := q.t.column(a.Name); ok {
+			continue
+		}
+		refusal, err := q.try(ctx, fmt.Sprintf("alter table %s add column %s %s\n", q.temp(), ident(a.Name), a.Type))
+		if err != nil {
+			return "", err
+		}
+		if refusal != "" {
+			return fmt.Sprintf("column %q cannot be added: %s", a.Name, refusal), nil
+		}
+	}
+	return "", nil
+}
+
+// try runs a statement that PostgreSQL may refuse, and gives its reason.
+func (q *qualifier) try(ctx context.Context, sql string) (refusal string, err error) {
+	err = pgx.BeginFunc(ctx, q.tx, func(inner pgx.Tx) error { _, err := inner.Exec(ctx, sql); return err })
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && !metLock(err) && pg.Code != queryCanceled {
+		return fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code), nil
+	}
+	return "", err
+}
+
+// side qualifies one mapping into to.
+func (q *qualifier) side(ctx context.Context, from, to map[string]string, path string) (refusals []string, err error) {
+	var sets []string
+	for _, name := range sortedKeys(from) {
+		text, refusal, err := q.expression(ctx, name, from[name])
+		if err != nil {
+			return nil, err
+		}
+		if refusal != "" {
+			refusals = append(refusals, fmt.Sprintf("%s.%s: %s", path, name, refusal))
+			continue
+		}
+		to[name] = text
+		sets = append(sets, fmt.Sprintf("%s = %s", ident(name), text))
+	}
+	if len(refusals) > 0 {
+		return refusals, nil
+	}
+	// What it gives must fit the column, and its names be whole.
+	if _, err := q.tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp`); err != nil {
+		return nil, fmt.Errorf("set the search path: %w", err)
+	}
+	refusal, err := q.try(ctx, fmt.Sprintf("explain update %s set %s", q.temp(), strings.Join(sets, ", ")))
+	if err != nil {
+		return nil, err
+	}
+	if refusal != "" {
+		refusals = append(refusals, path+": "+refusal)
+	}
+	return refusals, q.s.asApplication(ctx, q.tx)
+}
+
+const (
+	probe  = "gapless_probe"
+	opens  = "("
+	closes = " IS NOT NULL)"
+)
+
+// expression lets PostgreSQL read one expression inside a check constraint,
+// which takes neither subqueries nor aggregates, and write it out again.
+func (q *qualifier) expression(ctx context.Context, column, sql string) (text, refusal string, err error) {
+	col, sqlType := ident(column), ""
+	err = q.tx.QueryRow(ctx, `select format_type(atttypid, null) from pg_attribute where attrelid = $1::regclass and attname = $2`,
+		q.temp(), column).Scan(&sqlType)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Sprintf("the table has no column %s", col), nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("look up column %s: %w", col, err)
+	}
+	add := func(expression string) (string, error) {
+		return q.try(ctx, fmt.Sprintf("alter table %s add constraint %s check ((%s\n) is not null)", q.temp(), probe, expression))
+	}
+	// Once with the cast that assigning makes, for the functions it calls, and
+	// once without, for the text.
+	tree := ""
+	for _, read := range []struct {
+		expression string
+		into       *string
+		what       string
+	}{{"(" + sql + "\n)::" + sqlType, &tree, "conbin::text"}, {sql, &text, "pg_get_expr(conbin, conrelid)"}} {
+		if refusal, err = add(read.expression); err != nil || refusal != "" {
+			return "", refusal, err
+		}
+		if err := q.read(ctx, read.what, read.into); err != nil {
+			return "", "", err
+		}
+	}
+	if !strings.HasPrefix(text, opens) || !strings.HasSuffix(text, closes) {
+		return "", "PostgreSQL wrote it in a form that is not known here: " + text, nil
+	}
+	text = opens + strings.TrimSuffix(strings.TrimPrefix(text, opens), closes) + ")"
+	refusal, err = q.settled(ctx, tree)
+	return text, refusal, err
+}
+
+// read takes the probe's constraint as PostgreSQL wrote it, and drops it.
+func (q *qualifier) read(ctx context.Context, what string, into *string) error {
+	if _, err := q.tx.Exec(ctx, `set local search_path = ''`); err != nil {
+		return fmt.Errorf("set the search path: %w", err)
+	}
+	err := q.tx.QueryRow(ctx, fmt.Sprintf(`select %s from pg_constraint where conrelid = $1::regclass and conname = $2`, what),
+		q.temp(), probe).Scan(into)
+	if err != nil {
+		return fmt.Errorf("read an expression: %w", err)
+	}
+	if _, err := q.tx.Exec(ctx, fmt.Sprintf(`alter table %s drop constraint %s`, q.temp(), probe)); err != nil {
+		return fmt.Errorf("read an expression: %w", err)
+	}
+	return q.s.asApplication(ctx, q.tx)
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

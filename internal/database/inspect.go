@@ -1,0 +1,354 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Inspect looks at what a change is about to meet, and changes nothing. What
+// keeps the change from being made is in Facts.Refusals; the error is for what
+// could not be looked at.
+func (db *DB) Inspect(ctx context.Context, c change.Change) (facts change.Facts, err error) {
+	err = db.with(ctx, c.ID, func(s *session) error {
+		facts, err = db.inspect(ctx, s, c)
+		return err
+	})
+	if err != nil {
+		return facts, fmt.Errorf("inspect: %w", err)
+	}
+	return facts, nil
+}
+
+func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.Facts, error) {
+	facts := change.Facts{State: rollout.Absent}
+	st, err := standingOf(ctx, s, c.ID)
+	if err != nil {
+		return facts, err
+	}
+	facts.State, facts.Digest = st.state, st.digest
+	if st.state != rollout.Absent && st.digest != c.Digest {
+		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+	}
+	t, err := resolveTable(ctx, s, c)
+	if err != nil {
+		return facts, err
+	}
+	i := inspector{db: db, s: s, c: c, t: t, st: st, facts: &facts}
+	for _, look := range []func(context.Context) error{
+		i.size, i.kind, i.columns, i.triggers, i.publications, i.indexes, i.structure, i.mapping, i.estimate, i.dependents,
+	} {
+		if err := look(ctx); err != nil {
+			return facts, err
+		}
+	}
+	return facts, nil
+}
+
+type inspector struct {
+	db    *DB
+	s     *session
+	c     change.Change
+	t     table
+	st    standing
+	facts *change.Facts
+}
+
+func (i *inspector) refuse(format string, args ...any) {
+	i.facts.Refusals = append(i.facts.Refusals, fmt.Sprintf(format, args...))
+}
+
+func (i *inspector) warn(format string, args ...any) {
+	i.facts.Warnings = append(i.facts.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (i *inspector) size(ctx context.Context) (err error) {
+	i.facts.Table = i.t.ident()
+	if i.facts.Rows, err = i.s.estimateRows(ctx, i.t); err != nil {
+		return err
+	}
+	err = i.s.QueryRow(ctx, `select current_setting('server_version'), pg_table_size($1::oid)`, i.t.oid).
+		Scan(&i.facts.ServerVersion, &i.facts.Bytes)
+	if err != nil {
+		return fmt.Errorf("measure %s: %w", i.t.ident(), err)
+	}
+	return nil
+}
+
+// kind refuses kinds of table that there is no recipe for yet.
+func (i *inspector) kind(ctx context.Context) error {
+	t := i.t
+	switch {
+	case t.kind == "p":
+		i.refuse("table %s is partitioned, which is not supported yet", t.ident())
+	case t.kind != "r":
+		i.refuse("%s is no ordinary table", t.ident())
+	case t.inherits:
+		i.refuse("table %s is a partition or takes part in inheritance, which is not supported yet", t.ident())
+	}
+	if t.rowSecurity {
+		i.refuse("table %s has row-level security, which could hide rows from the backfill; it is not supported yet", t.ident())
+	}
+	var owner, may bool
+	err := i.s.QueryRow(ctx, `select pg_has_role(c.relowner, 'usage'), has_database_privilege(current_database(), 'create')
+		or to_regnamespace('gapless') is not null from pg_class c where oid = $1`, t.oid).Scan(&owner, &may)
+	if err != nil {
+		return fmt.Errorf("look up privileges: %w", err)
+	}
+	if !owner {
+		i.refuse("the role is not an owner of table %s", t.ident())
+	}
+	if !may {
+		i.refuse("the role may not create the schema gapless in this database")
+	}
+	for _, k := range t.key {
+		i.facts.Key = append(i.facts.Key, k.name)
+		if slices.Contains(i.c.OldColumns(), k.name) || slices.Contains(i.c.NewColumns(), k.name) {
+			i.refuse("column %q is part of the key of %s; changing a key is not supported", k.name, t.ident())
+		}
+	}
+	if len(t.key) == 0 && i.c.Sync != nil {
+		i.refuse("table %s has neither a primary key nor a unique index on columns that are not null; it is not supported yet", t.ident())
+	}
+	return nil
+}
+
+// reserved are names that mean something else inside a trigger.
+var reserved = []string{"new", "old", "found", "sqlstate", "sqlerrm"}
+
+func (i *inspector) columns(ctx context.Context) error {
+	for _, c := range i.t.columns {
+		i.facts.Columns = append(i.facts.Columns, change.Column{Name: c.name, Type: c.sqlType, Default: c.def, NotNull: c.notNull})
+	}
+	for _, name := range append(i.c.OldColumns(), i.c.NewColumns()...) {
+		if slices.Contains(reserved, name) || strings.HasPrefix(name, "tg_") || strings.HasPrefix(name, "gapless_") {
+			i.refuse("column %q has a name that PL/pgSQL or gapless uses itself", name)
+		}
+	}
+	for _, name := range i.c.OldColumns() {
+		c, ok := i.t.column(name)
+		switch {
+		case !ok && i.st.state == rollout.Contracted:
+		case !ok:
+			i.refuse("table %s has no column %q", i.t.ident(), name)
+		case c.generated:
+			i.refuse("column %q is generated: a trigger cannot read it, nor write it", name)
+		case c.identity:
+			i.refuse("column %q is an identity column, which is not supported", name)
+		case c.volatileDef:
+			i.warn("column %q has a default that gives another value each time: an INSERT that leaves it out cannot be told from one that names it", name)
+		}
+	}
+	for _, o := range i.c.Expand {
+		if o.CreateIndex == nil {
+			continue
+		}
+		for _, name := range o.CreateIndex.Columns {
+			_, there := i.t.column(name)
+			if !there && !slices.ContainsFunc(i.c.Added(), func(a change.AddColumn) bool { return a.Name == name }) {
+				i.refuse("create_index: table %s has no column %q", i.t.ident(), name)
+			}
+		}
+	}
+	return i.added(ctx)
+}
+
+// added looks at the columns that expand adds: they must be new, or as expand
+// left them.
+func (i *inspector) added(ctx context.Context) error {
+	if i.st.state == rollout.Contracted {
+		return nil
+	}
+	err := i.s.look(ctx, func(tx pgx.Tx) error {
+		for _, a := range i.c.Added() {
+			there, ok := i.t.column(a.Name)
+			if !ok {
+				continue
+			}
+			if i.st.state == rollout.Absent {
+				i.refuse("column %q is there already", a.Name)
+				continue
+			}
+			wanted, err := i.s.typeName(ctx, tx, a.Type)
+			if err != nil {
+				return err
+			}
+			if reason := unlike(there, wanted); reason != "" {
+				i.refuse("column %q is there already, %s", a.Name, reason)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// triggers refuses triggers of the application that the sync trigger or the
+// backfill would not get along with.
+func (i *inspector) triggers(ctx context.Context) error {
+	rows, err := i.s.Query(ctx, `
+		select t.tgname::text, t.tgtype & 2 <> 0, t.tgtype & 1 <> 0, t.tgtype & 16 <> 0, t.tgtype & 4 <> 0,
+		       coalesce(array(select a.attname::text from unnest(t.tgattr::int2[]) n join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = n), '{}')
+		from pg_trigger t where t.tgrelid = $1 and not t.tgisinternal and t.tgenabled <> 'D' and t.tgname not like '~gapless\_%'
+		order by 1`, i.t.oid)
+	if err != nil {
+		return fmt.Errorf("look for triggers: %w", err)
+	}
+	var name string
+	var before, row, update, insert bool
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &before, &row, &update, &insert, &columns}, func() error {
+		i.facts.Triggers = append(i.facts.Triggers, name)
+		if i.c.Sync == nil {
+			return nil
+		}
+		filled := len(columns) == 0 || slices.ContainsFunc(columns, func(c string) bool { return slices.Contains(i.c.NewColumns(), c) })
+		if update && filled {
+			i.refuse("trigger %s of table %s would fire for the rows that the backfill fills; this is not supported yet", ident(name), i.t.ident())
+		}
+		if before && row && (update || insert) && name > triggerName(i.c.ID, "") {
+			i.refuse("trigger %s of table %s fires after the sync trigger and could undo its work; rename it", ident(name), i.t.ident())
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for triggers: %w", err)
+	}
+	return nil
+}
+
+func (i *inspector) publications(ctx context.Context) error {
+	rows, err := i.s.Query(ctx, `select pubname::text from pg_publication_tables where schemaname = $1 and tablename = $2 order by 1`, i.t.schema, i.t.name)
+	if err != nil {
+		return fmt.Errorf("look for publications: %w", err)
+	}
+	if i.facts.Published, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return fmt.Errorf("look for publications: %w", err)
+	}
+	for _, name := range i.facts.Published {
+		i.refuse("table %s is published (%s): subscribers without the new columns would stop; this is not supported yet", i.t.ident(), ident(name))
+	}
+	return nil
+}
+
+// mapping lets PostgreSQL read the expressions.
+func (i *inspector) mapping(ctx context.Context) error {
+	if i.c.Sync == nil || i.st.mapping.Forward != nil || len(i.facts.Refusals) > 0 {
+		return nil
+	}
+	_, refusals, err := i.db.qualify(ctx, i.s, i.c, i.t)
+	i.facts.Refusals = append(i.facts.Refusals, refusals...)
+	return err
+}
+
+// estimate is how long the backfill would take: what the mapping takes for a
+// few thousand rows, and what writing one takes here.
+func (i *inspector) estimate(ctx context.Context) error {
+	if i.c.Sync == nil || i.st.state != rollout.Absent || len(i.facts.Refusals) > 0 {
+		return nil
+	}
+	const rows, writing = 5000, 4 * time.Microsecond
+	forward := make([]string, 0, len(i.c.Sync.Forward))
+	for _, name := range i.c.NewColumns() {
+		forward = append(forward, fmt.Sprintf("count(%s\n)", i.c.Sync.Forward[name]))
+	}
+	var took time.Duration
+	err := i.s.look(ctx, func(tx pgx.Tx) error {
+		if err := i.s.asApplication(ctx, tx); err != nil {
+			return err
+		}
+		sql := fmt.Sprintf(mark+"select %s from (select * from %s limit %d) as %s", comma(forward), i.t.ident(), rows, ident(i.t.name))
+		begun := time.Now()
+		_, err := tx.Exec(ctx, sql)
+		took = time.Since(begun)
+		return err
+	})
+	if aboutValue(err) {
+		i.warn("sync.forward raises for some rows of the first %d: %v", rows, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("try the mapping on a sample: %w", err)
+	}
+	n := min(i.facts.Rows, rows)
+	if n > 0 {
+		i.facts.Backfill = time.Duration(i.facts.Rows) * (took/time.Duration(n) + writing)
+	}
+	return nil
+}
+
+// structure digests what the table consists of and gapless did not add, so that
+// an approval does not outlive what was approved.
+func (i *inspector) structure(ctx context.Context) error {
+	added := make([]string, 0, len(i.c.Expand))
+	for _, a := range i.c.Added() {
+		added = append(added, a.Name)
+	}
+	rows, err := i.s.Query(ctx, `
+		select line from (
+		  select format('column %I %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
+		    (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum)) as line
+		  from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped and attname <> all($2)
+		  union all select format('constraint %I %s', conname, pg_get_constraintdef(oid)) from pg_constraint where conrelid = $1
+		  union all select format('trigger %s', pg_get_triggerdef(oid)) from pg_trigger where tgrelid = $1 and not tgisinternal and tgname not like '~gapless\_%'
+		  union all select format('index %s', pg_get_indexdef(indexrelid)) from pg_index join pg_class c on c.oid = indexrelid where indrelid = $1 and c.relname <> all($3)
+		) as lines order by line collate "C"`, i.t.oid, added, i.ownIndexes())
+	if err != nil {
+		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
+	}
+	i.facts.StructureDigest = hash(i.t.ident() + "\n" + strings.Join(lines, "\n"))
+	return nil
+}
+
+// ownIndexes are the names of those that the change builds.
+func (i *inspector) ownIndexes() []string {
+	names := []string{}
+	for _, o := range i.c.Expand {
+		if o.CreateIndex != nil {
+			names = append(names, indexName(i.t, *o.CreateIndex))
+		}
+	}
+	return names
+}
+
+func (i *inspector) indexes(ctx context.Context) error {
+	rows, err := i.s.Query(ctx, `
+		select 'index', format('%I.%I', n.nspname, c.relname), pg_get_indexdef(c.oid)
+		from pg_index x join pg_class c on c.oid = x.indexrelid join pg_namespace n on n.oid = c.relnamespace
+		where x.indrelid = $1 order by 2`, i.t.oid)
+	if err != nil {
+		return fmt.Errorf("read the indexes of %s: %w", i.t.ident(), err)
+	}
+	i.facts.Indexes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (change.Dependent, error) {
+		d := change.Dependent{Fate: change.Stays}
+		return d, row.Scan(&d.Kind, &d.Name, &d.Definition)
+	})
+	if err != nil {
+		return fmt.Errorf("read the indexes of %s: %w", i.t.ident(), err)
+	}
+	return nil
+}
+
+// dependents names what contract would drop or trip over.
+func (i *inspector) dependents(ctx context.Context) (err error) {
+	if len(i.c.Dropped()) == 0 || i.st.state == rollout.Contracted {
+		return nil
+	}
+	i.facts.Dependents, err = i.s.dependents(ctx, i.s, i.t, i.c.Dropped(), true)
+	for _, d := range i.facts.Dependents {
+		if d.Fate == change.Blocks {
+			i.warn("contract waits for %s %s to let go of what it drops", d.Kind, d.Name)
+		}
+	}
+	return err
+}

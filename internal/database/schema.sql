@@ -1,0 +1,124 @@
+-- Gapless's own schema. Run before each change: everything here is safe to repeat.
+create schema if not exists gapless;
+comment on schema gapless is 'What gapless did to this database, and what it needs to go on. Owned by the role that runs changes.';
+
+create table if not exists gapless.change (
+  id text primary key,
+  digest text not null,
+  name text not null,
+  relation regclass not null,
+  state text not null check (state in ('expanding', 'expanded', 'contracting', 'contracted')),
+  mapping jsonb,
+  begun_at timestamptz not null default clock_timestamp(),
+  expanded_at timestamptz,
+  contracting_at timestamptz,
+  contracted_at timestamptz,
+  role name not null default session_user
+);
+comment on table gapless.change is 'One row for each schema change ever begun here.';
+comment on column gapless.change.digest is 'SHA-256 of the change file: an edited file under the same name is refused.';
+comment on column gapless.change.mapping is 'The expressions of sync as PostgreSQL read them, every name qualified: {"forward": {...}, "backward": {...}}.';
+
+create table if not exists gapless.step (
+  change text not null references gapless.change on delete cascade,
+  step text not null,
+  begun_at timestamptz not null default clock_timestamp(),
+  done_at timestamptz,
+  evidence jsonb,
+  primary key (change, step)
+);
+comment on table gapless.step is 'How far each change has come, and what each finished step observed.';
+
+create table if not exists gapless.checkpoint (
+  change text not null references gapless.change on delete cascade,
+  step text not null,
+  part int not null,
+  lower text[],
+  upper text[],
+  reached text[],
+  rows bigint not null default 0,
+  done boolean not null default false,
+  at timestamptz not null default clock_timestamp(),
+  primary key (change, step, part)
+);
+comment on table gapless.checkpoint is 'How far a walk along the key has come. Written in the transaction that did the work, so it is never ahead of it nor behind it.';
+comment on column gapless.checkpoint.lower is 'The part begins after this key; null for the first one.';
+comment on column gapless.checkpoint.upper is 'The part ends with this key; null for the last one.';
+comment on column gapless.checkpoint.reached is 'Done up to and with this key.';
+
+create table if not exists gapless.kept (
+  n bigint generated always as identity primary key,
+  change text not null,
+  tbl regclass not null,
+  key jsonb not null,
+  side text not null check (side in ('old', 'new')),
+  value jsonb not null,
+  why text not null check (why in ('unmapped', 'residue', 'conflict')),
+  role name not null default session_user,
+  xid xid8 not null default pg_current_xact_id(),
+  at timestamptz not null default clock_timestamp()
+);
+create index if not exists kept_change on gapless.kept (change, why, key);
+comment on table gapless.kept is 'Values that keeping both forms in step would have lost, and rows that have no new form.';
+comment on column gapless.kept.why is 'unmapped: forward raised for this old form. residue: this value was overwritten and the other form could not give it back. conflict: the writer gave both forms, the new one won, and this is its old one.';
+
+create table if not exists gapless.old_form_write (
+  n bigint generated always as identity primary key,
+  change text not null,
+  op text not null,
+  role name not null,
+  application text not null,
+  address inet,
+  at timestamptz not null default clock_timestamp()
+);
+create index if not exists old_form_write_seen on gapless.old_form_write (change, role, application, at);
+comment on table gapless.old_form_write is 'Who still writes the old form. Noted at most once in an interval for each role and application, so the last write may be up to one interval later.';
+
+create table if not exists gapless.statement_seen (
+  change text not null,
+  userid oid not null,
+  queryid bigint not null,
+  calls bigint not null,
+  used_at timestamptz not null,
+  seen_at timestamptz not null,
+  primary key (change, userid, queryid)
+);
+comment on table gapless.statement_seen is 'Statements of pg_stat_statements that name an old column: how often they had run when last looked, and when that last grew. The row with queryid 0 is the look itself.';
+
+create table if not exists gapless.archive (
+  change text primary key,
+  archive_table text not null,
+  rows bigint,
+  checksum text,
+  begun_at timestamptz not null default clock_timestamp(),
+  done_at timestamptz
+);
+comment on table gapless.archive is 'Where the columns that contract dropped were copied to.';
+
+create table if not exists gapless.archived_definition (
+  change text not null,
+  kind text not null,
+  name text not null,
+  definition text not null,
+  at timestamptz not null default clock_timestamp(),
+  primary key (change, kind, name)
+);
+comment on table gapless.archived_definition is 'What would create again each object that went with a dropped column.';
+
+create or replace function gapless.note_old_form_write(of_change text, of_op text, every interval) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $gapless$
+declare
+  by_role name := coalesce(nullif(current_setting('role', true), 'none'), session_user);
+  by_application text := coalesce(current_setting('application_name', true), '');
+begin
+  -- Two who note at once may both write a row. Neither waits for the other, as
+  -- they would if they shared one.
+  if not exists (select from gapless.old_form_write w
+                 where w.change = of_change and w.role = by_role and w.application = by_application
+                   and w.at > clock_timestamp() - every) then
+    insert into gapless.old_form_write (change, op, role, application, address)
+    values (of_change, of_op, by_role, by_application, inet_client_addr());
+  end if;
+end $gapless$;
+revoke all on function gapless.note_old_form_write(text, text, interval) from public;
+comment on function gapless.note_old_form_write(text, text, interval) is 'Called by the triggers of a change; bounded by the interval.';

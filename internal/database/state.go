@@ -1,0 +1,163 @@
+package database
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+//go:embed schema.sql
+var ownSchema string
+
+// querier is a session or a transaction on it.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// standing is what gapless's own schema holds of a change.
+type standing struct {
+	state   rollout.ChangeState
+	digest  string
+	mapping mapping
+}
+
+// standingOf reads how far a change has come; absent if it was never begun.
+func standingOf(ctx context.Context, q querier, id string) (standing, error) {
+	st := standing{state: rollout.Absent}
+	var there bool
+	if err := q.QueryRow(ctx, `select to_regclass('gapless.change') is not null`).Scan(&there); err != nil {
+		return st, fmt.Errorf("look for the schema gapless: %w", err)
+	}
+	if !there {
+		return st, nil
+	}
+	var encoded []byte
+	err := q.QueryRow(ctx, `select state, digest, mapping from gapless.change where id = $1`, id).
+		Scan(&st.state, &st.digest, &encoded)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return st, nil
+	}
+	if err == nil && encoded != nil {
+		err = json.Unmarshal(encoded, &st.mapping)
+	}
+	if err != nil {
+		return st, fmt.Errorf("read the state of change %s: %w", id, err)
+	}
+	return st, nil
+}
+
+// admit reads the standing of a change and refuses an edited one, and one that
+// is in no state in which the work asked for makes sense.
+func admit(ctx context.Context, q querier, c change.Change, work string, states ...rollout.ChangeState) (standing, error) {
+	st, err := standingOf(ctx, q, c.ID)
+	if err != nil {
+		return st, err
+	}
+	if st.state != rollout.Absent && st.digest != c.Digest {
+		return st, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+	}
+	if !slices.Contains(states, st.state) {
+		return st, &RefusedError{Change: c.ID, Reasons: []string{fmt.Sprintf("%s does not follow on %s", work, st.state)}}
+	}
+	return st, nil
+}
+
+// State tells how far the change of this name has come in this database, and
+// the digest it was begun with.
+func (db *DB) State(ctx context.Context, id string) (state rollout.ChangeState, digest string, err error) {
+	err = db.with(ctx, id, func(s *session) error {
+		st, err := standingOf(ctx, s, id)
+		state, digest = st.state, st.digest
+		return err
+	})
+	return state, digest, err
+}
+
+// move takes a change from one state to the next.
+func move(ctx context.Context, tx pgx.Tx, id string, to rollout.ChangeState, from ...rollout.ChangeState) error {
+	at := map[rollout.ChangeState]string{
+		rollout.Expanded: "expanded_at", rollout.Contracting: "contracting_at", rollout.Contracted: "contracted_at",
+	}[to]
+	tag, err := tx.Exec(ctx, fmt.Sprintf(`update gapless.change set state = $2, %s = clock_timestamp() where id = $1 and state = any($3)`, at),
+		id, string(to), from)
+	if err != nil {
+		return fmt.Errorf("mark change %s %s: %w", id, to, err)
+	}
+	if tag.RowsAffected() != 1 {
+		return fmt.Errorf("mark change %s %s: it is not %v any more", id, to, from)
+	}
+	return nil
+}
+
+// finish notes in tx that a step is done and what it observed.
+func finish(ctx context.Context, tx pgx.Tx, id string, e change.Evidence) error {
+	encoded, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode the evidence of %s: %w", e.Step, err)
+	}
+	_, err = tx.Exec(ctx, `
+		insert into gapless.step (change, step, done_at, evidence) values ($1, $2, clock_timestamp(), $3)
+		on conflict (change, step) do update set done_at = excluded.done_at, evidence = excluded.evidence`,
+		id, e.Step, string(encoded))
+	if err != nil {
+		return fmt.Errorf("note that %s is done: %w", e.Step, err)
+	}
+	return nil
+}
+
+// finished gives what a step observed when it was done, if it is.
+func finished(ctx context.Context, q querier, id, step string) (e change.Evidence, done bool, err error) {
+	var encoded []byte
+	err = q.QueryRow(ctx, `select evidence from gapless.step where change = $1 and step = $2 and done_at is not null`, id, step).
+		Scan(&encoded)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return e, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(encoded, &e)
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("read what %s observed: %w", step, err)
+	}
+	return e, true, nil
+}
+
+// prepare makes gapless's own schema and registers the change.
+func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.Evidence, error) {
+	e := change.Evidence{Step: string(change.Prepare)}
+	facts, err := db.inspect(ctx, s, c)
+	if err != nil {
+		return e, err
+	}
+	if len(facts.Refusals) > 0 {
+		return e, &RefusedError{Change: c.ID, Reasons: facts.Refusals}
+	}
+	t, err := resolveTable(ctx, s, c)
+	if err != nil {
+		return e, err
+	}
+	return e, db.inTransaction(ctx, s, "the schema gapless", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, ownSchema); err != nil {
+			return fmt.Errorf("make the schema gapless: %w", err)
+		}
+		_, err := tx.Exec(ctx, `
+			insert into gapless.change (id, digest, name, relation, state) values ($1, $2, $3, $4::oid, 'expanding')
+			on conflict (id) do nothing`, c.ID, c.Digest, c.Name, t.oid)
+		if err != nil {
+			return fmt.Errorf("register change %s: %w", c.ID, err)
+		}
+		if _, err := admit(ctx, tx, c, "expand", rollout.Expanding, rollout.Expanded); err != nil {
+			return err
+		}
+		return finish(ctx, tx, c.ID, e)
+	})
+}

@@ -1,0 +1,194 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// Usage tells who used the old form since then: by the triggers that note its
+// writers, and by statements in pg_stat_statements that name it. Statements are
+// compared with what Usage itself saw the time before, so it should be asked
+// when the old revision is retired and from time to time after that. Times are
+// the database's.
+func (db *DB) Usage(ctx context.Context, c change.Change, since time.Time) (change.Usage, error) {
+	var u change.Usage
+	err := db.with(ctx, c.ID, func(s *session) error {
+		st, err := admit(ctx, s, c, "usage", rollout.Expanded, rollout.Contracting)
+		if err != nil {
+			return err
+		}
+		r, err := s.relation(ctx, c, st)
+		if err != nil {
+			return err
+		}
+		w := watcher{s: s, r: r, since: since, u: &u}
+		return w.look(ctx)
+	})
+	if err != nil {
+		return u, fmt.Errorf("usage of the old form: %w", err)
+	}
+	return u, nil
+}
+
+// watcher is one look at the use of the old form.
+type watcher struct {
+	s     *session
+	r     relation
+	since time.Time
+	u     *change.Usage
+}
+
+func (w *watcher) look(ctx context.Context) error {
+	var now, expanded time.Time
+	err := w.s.QueryRow(ctx, `select clock_timestamp(), expanded_at from gapless.change where id = $1`, w.r.change.ID).Scan(&now, &expanded)
+	if err != nil {
+		return fmt.Errorf("read when it was expanded: %w", err)
+	}
+	// Before the triggers were there nobody was noted.
+	w.u.QuietSince = expanded
+	if w.since.After(expanded) {
+		w.u.QuietSince = w.since
+	}
+	if err := w.writers(ctx, now); err != nil {
+		return err
+	}
+	if err := w.statements(ctx, now); err != nil {
+		return err
+	}
+	for _, c := range w.r.old {
+		if c.volatileDef {
+			w.u.Unknown = append(w.u.Unknown, fmt.Sprintf("column %q has a default that gives another value each time: inserts that name it cannot be told", c.name))
+		}
+	}
+	w.u.Quiet = now.Sub(w.u.QuietSince) >= w.r.change.QuietFor
+	return nil
+}
+
+// used moves the end of use.
+func (w *watcher) used(at time.Time) {
+	if at.After(w.u.QuietSince) {
+		w.u.QuietSince = at
+	}
+}
+
+// writers reads who was noted. A note stands for all writes of an interval, and
+// a session looks at the notes once an interval: the last write may be two later.
+func (w *watcher) writers(ctx context.Context, now time.Time) error {
+	rows, err := w.s.Query(ctx, `select role, application, max(at) from gapless.old_form_write
+		where change = $1 and at >= $2 group by role, application order by 3 desc limit 20`, w.r.change.ID, w.since)
+	if err != nil {
+		return fmt.Errorf("read who wrote the old form: %w", err)
+	}
+	w.u.LastWriters, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (change.Writer, error) {
+		var by change.Writer
+		err := row.Scan(&by.Role, &by.Application, &by.At)
+		return by, err
+	})
+	if err != nil {
+		return fmt.Errorf("read who wrote the old form: %w", err)
+	}
+	for _, by := range w.u.LastWriters {
+		last := by.At.Add(2 * noteEvery(w.r.change.QuietFor))
+		if last.After(now) {
+			last = now
+		}
+		w.used(last)
+	}
+	_, err = w.s.Exec(ctx, `delete from gapless.old_form_write w where change = $1 and at < clock_timestamp() - interval '1 day' and exists
+		(select from gapless.old_form_write later where later.change = w.change and later.role = w.role and later.application = w.application and later.at > w.at)`,
+		w.r.change.ID)
+	if err != nil {
+		return fmt.Errorf("thin out old notes: %w", err)
+	}
+	return nil
+}
+
+// statements compares the counts of statements that name an old column with
+// those of the last look.
+func (w *watcher) statements(ctx context.Context, now time.Time) error {
+	var schema string
+	var reads bool
+	err := w.s.QueryRow(ctx, `
+		select coalesce((select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where extname = 'pg_stat_statements'), ''),
+		  pg_has_role('pg_read_all_stats', 'usage')`).Scan(&schema, &reads)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for pg_stat_statements: %w", err)
+	case schema == "":
+		w.u.Unknown = append(w.u.Unknown, "pg_stat_statements is not installed in this database: readers of the old form cannot be told")
+		return nil
+	case !reads:
+		w.u.Unknown = append(w.u.Unknown, "the role may not read other roles' statements (pg_read_all_stats)")
+		return nil
+	}
+	var reset *time.Time
+	err = w.s.QueryRow(ctx, fmt.Sprintf(`select stats_reset from %s.pg_stat_statements_info`, schema)).Scan(&reset)
+	if err != nil {
+		w.u.Unknown = append(w.u.Unknown, "pg_stat_statements cannot be read: "+err.Error())
+		return nil
+	}
+	return w.compare(ctx, schema, reset, now)
+}
+
+func (w *watcher) compare(ctx context.Context, schema string, reset *time.Time, now time.Time) error {
+	words := make([]string, len(w.r.old))
+	for i, c := range w.r.old {
+		words[i] = c.name
+	}
+	return pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
+		var before *time.Time
+		err := tx.QueryRow(ctx, `select max(seen_at) from gapless.statement_seen where change = $1`, w.r.change.ID).Scan(&before)
+		if err != nil {
+			return fmt.Errorf("read the last look at statements: %w", err)
+		}
+		if before != nil && reset != nil && reset.After(*before) {
+			w.u.Unknown = append(w.u.Unknown, fmt.Sprintf("pg_stat_statements was reset at %s, after the look before", reset.UTC().Format(time.RFC3339)))
+			w.used(*reset)
+		}
+		_, err = tx.Exec(ctx, `insert into gapless.statement_seen (change, userid, queryid, calls, used_at, seen_at) values ($1, 0, 0, 0, $2, $2)
+			on conflict (change, userid, queryid) do update set seen_at = excluded.seen_at`, w.r.change.ID, now)
+		if err != nil {
+			return fmt.Errorf("note this look at statements: %w", err)
+		}
+		rows, err := tx.Query(ctx, fmt.Sprintf(`
+			with now as (
+			  select userid, queryid, sum(calls)::bigint as calls, 
+			    min(case when query ~* '^\s*(select|insert|update|delete|merge|with)\M' then left(query, 300) else 'statement ' || queryid end) as query
+			  from %s.pg_stat_statements
+			  where dbid = (select oid from pg_database where datname = current_database()) and queryid is not null
+			    and query !~* '\mgapless' and query ~* ('\m' || regexp_replace($2, '(\W)', '\\\1', 'g') || '\M')
+			    and exists (select from unnest($3::text[]) word where query ~* ('\m' || regexp_replace(word, '(\W)', '\\\1', 'g') || '\M'))
+			  group by userid, queryid),
+			seen as (
+			  insert into gapless.statement_seen as s (change, userid, queryid, calls, used_at, seen_at)
+			  select $1, userid, queryid, calls, $4, $4 from now
+			  on conflict (change, userid, queryid) do update set seen_at = excluded.seen_at, calls = excluded.calls,
+			    used_at = case when s.calls <> excluded.calls then excluded.used_at else s.used_at end
+			  returning userid, queryid, used_at)
+			select now.query, seen.used_at from seen join now using (userid, queryid) order by seen.used_at desc, now.query`, schema),
+			w.r.change.ID, w.r.table.name, words, now)
+		if err != nil {
+			return fmt.Errorf("read pg_stat_statements: %w", err)
+		}
+		var query string
+		var at time.Time
+		_, err = pgx.ForEachRow(rows, []any{&query, &at}, func() error {
+			w.used(at)
+			if at.After(w.since) && len(w.u.Statements) < 20 {
+				w.u.Statements = append(w.u.Statements, strings.Join(strings.Fields(query), " "))
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read pg_stat_statements: %w", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,109 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// span is a stretch of a table's key: after lower, up to and with upper. Nil is
+// the key's end. Keys are in the text form of their types.
+type span struct{ lower, upper []string }
+
+// condition is what holds for rows of the span, with the arguments that belong
+// to it; numbering begins after those that are there already.
+func (sp span) condition(k key, args []any) (string, []any) {
+	var terms []string
+	bound := func(operator string, values []string) {
+		if values == nil {
+			return
+		}
+		var parts []string
+		for i, c := range k {
+			args = append(args, values[i])
+			// The type's own input, so that a bound that came from text is
+			// compared as the key is.
+			parts = append(parts, fmt.Sprintf("$%d::text::%s", len(args), c.sqlType))
+		}
+		terms = append(terms, fmt.Sprintf("(%s) %s (%s)", comma(idents(k, "")), operator, comma(parts)))
+	}
+	bound(">", sp.lower)
+	bound("<=", sp.upper)
+	if len(terms) == 0 {
+		return "true", args
+	}
+	return strings.Join(terms, " and "), args
+}
+
+// texts are the key's columns as text.
+func (k key) texts(prefix string) []string {
+	list := idents(k, prefix)
+	for i := range list {
+		list[i] += "::text"
+	}
+	return list
+}
+
+// step is the span of at most n rows at the beginning of within; last tells
+// that nothing comes after it.
+func (s *session) step(ctx context.Context, q querier, t table, within span, n int) (next span, last bool, err error) {
+	condition, args := within.condition(t.key, nil)
+	args = append(args, n-1)
+	order := comma(idents(t.key, ""))
+	var upper []string
+	err = q.QueryRow(ctx, fmt.Sprintf(`select array[%s] from (select %s from %s where %s order by %s limit 1 offset $%d) as bound`,
+		comma(t.key.texts("")), order, t.ident(), condition, order, len(args)), args...).Scan(&upper)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return within, true, nil
+	}
+	if err != nil {
+		return span{}, false, fmt.Errorf("find the next rows of %s: %w", t.ident(), err)
+	}
+	return span{within.lower, upper}, false, nil
+}
+
+// pace finds how many rows make a batch of the wanted duration, as GitLab's
+// batch optimiser does: by an exponential average of how long a row took, with
+// bounded growth.
+type pace struct {
+	target time.Duration
+	rows   float64
+	perRow float64 // seconds, averaged; 0 before the first batch
+}
+
+const (
+	firstBatch         = 5_000
+	leastRows, mostRow = 1_000, 2_000_000
+	growth             = 1.2
+	fastGrowth         = 3.0 // far from the target
+	smoothing          = 0.4
+)
+
+func newPace(target time.Duration) *pace { return &pace{target: target, rows: firstBatch} }
+
+func (p *pace) size() int { return int(p.rows) }
+
+// took tells how long a batch of n rows took.
+func (p *pace) took(n int, d time.Duration) {
+	if n <= 0 || d <= 0 {
+		return
+	}
+	seconds := d.Seconds() / float64(n)
+	if p.perRow == 0 {
+		p.perRow = seconds
+	}
+	p.perRow += smoothing * (seconds - p.perRow)
+	wanted := p.target.Seconds() / p.perRow
+	most := p.rows * growth
+	if wanted > p.rows*fastGrowth {
+		most = p.rows * fastGrowth
+	}
+	p.rows = min(max(min(wanted, most), leastRows), mostRow)
+}
+
+// failed halves the batch after one that took too long or met locks.
+func (p *pace) failed() { p.rows = max(p.rows/2, 1) }
