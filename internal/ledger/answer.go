@@ -18,8 +18,8 @@ const (
 	HeaderRevision = "Gapless-Revision"
 	// HeaderError gives the router's reason for an answer of its own.
 	HeaderError = "Gapless-Error"
-	// HeaderWeight is the candidate's weight, in percent, by which the router
-	// chose.
+	// HeaderWeight is the share of the traffic, in percent, that this revision
+	// had when the router chose.
 	HeaderWeight = "Gapless-Weight"
 )
 

@@ -30,7 +30,7 @@ type Answer struct {
 	Revision string
 	// Router is the router's reason when it answered in a revision's stead.
 	Router string
-	// Weight was the candidate's when the router chose; nil when unknown.
+	// Weight was the share of Revision when the router chose; nil when unknown.
 	Weight *rollout.Weight
 }
 

@@ -23,7 +23,7 @@ type Switch struct {
 type seen struct {
 	started  time.Time
 	revision string
-	weight   rollout.Weight // -1 when unknown
+	weight   rollout.Weight // the candidate's; -1 when unknown
 }
 
 // watched is a switch and the evidence for it.
@@ -56,8 +56,12 @@ func (l *Ledger) Switched(decided time.Time, from, to rollout.Weight) {
 // witness enters a whole answer as evidence.
 func (l *Ledger) witness(a Answer) {
 	s := seen{started: a.Started, revision: a.Revision, weight: -1}
-	if a.Weight != nil {
+	switch {
+	case a.Weight == nil || a.Revision == "":
+	case a.Revision == l.candidate:
 		s.weight = *a.Weight
+	default:
+		s.weight = rollout.Full - *a.Weight
 	}
 	if len(l.recent) < cap(l.recent) {
 		l.recent = append(l.recent, s)

@@ -7,8 +7,8 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-// told is one good answer: when it began, in ms, by whom, and the weight that
-// it bears (-1: none).
+// told is one good answer: when it began, in ms, by whom, and the candidate's
+// weight then (-1: it does not bear any).
 type told struct {
 	ms       int
 	revision string
@@ -18,6 +18,9 @@ type told struct {
 func (a told) answer() ledger.Answer {
 	out := ledger.Answer{Started: at(a.ms), Ended: at(a.ms + 3), Status: 200, Revision: a.revision}
 	if a.weight >= 0 {
+		if a.revision != "new" {
+			a.weight = rollout.Full - a.weight
+		}
 		out.Weight = &a.weight
 	}
 	return out

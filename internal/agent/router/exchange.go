@@ -14,6 +14,7 @@ type exchange struct {
 	router   *Router
 	start    time.Time
 	instance *Instance // that holds the claim
+	weight   string    // of its side, when it was claimed
 	tried    []*Instance
 	status   int
 	headAt   time.Time // of an answer that has no end of its own
@@ -41,17 +42,17 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	body := replayable(request)
 	for {
-		chosen := t.router.claim(e.tried)
+		chosen, weight := t.router.claim(e.tried)
 		if chosen == nil {
 			return nil, errUnserved
 		}
 		response, err := chosen.transport.RoundTrip(request)
 		if err == nil {
-			e.instance = chosen
+			e.instance, e.weight = chosen, weight
 			return response, nil
 		}
 		if !unwritten(err) || request.Context().Err() != nil || !body.rewind() {
-			e.instance = chosen
+			e.instance, e.weight = chosen, weight
 			return nil, err
 		}
 		e.tried = append(e.tried, chosen)
@@ -75,6 +76,7 @@ func answered(response *http.Response) error {
 		return errors.New("router: answer without an exchange")
 	}
 	e.status = response.StatusCode
+	e.tell(response.Header)
 	upgraded := response.StatusCode == http.StatusSwitchingProtocols
 	if upgraded || isEventStream(response.Header) {
 		e.headAt = e.router.now()

@@ -24,6 +24,7 @@ const (
 // Instance is one place that can answer requests.
 type Instance struct {
 	address   string
+	revision  string
 	router    *Router
 	pool      *pool
 	series    *tally.Series
@@ -43,7 +44,7 @@ type Instance struct {
 // request before [Instance.Ready].
 func (r *Router) Add(address string, key tally.Key, series *tally.Series) *Instance {
 	in := &Instance{
-		address: address, router: r, pool: r.pool(key.Side), series: series,
+		address: address, revision: key.Revision.ID, router: r, pool: r.pool(key.Side), series: series,
 		idle: make(chan struct{}), conns: map[net.Conn]struct{}{},
 	}
 	in.transport = &http.Transport{

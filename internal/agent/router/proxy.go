@@ -53,6 +53,7 @@ func (r *Router) failed(w http.ResponseWriter, request *http.Request, err error)
 	case errors.Is(err, errUnserved):
 		r.stats.unserved.Add(1)
 		w.Header().Set("Retry-After", "1")
+		w.Header().Set(headerError, "no instance is ready")
 		http.Error(w, "no instance is ready; try again soon", http.StatusServiceUnavailable)
 	case errors.Is(err, context.Canceled) && request.Context().Err() != nil:
 		w.WriteHeader(499) // nobody reads it: the client has gone
@@ -60,6 +61,10 @@ func (r *Router) failed(w http.ResponseWriter, request *http.Request, err error)
 		if ok {
 			e.broken = true
 		}
+		if ok && e.instance != nil {
+			e.tell(w.Header())
+		}
+		w.Header().Set(headerError, "the instance did not answer")
 		http.Error(w, "the instance did not answer", http.StatusBadGateway)
 	}
 }

@@ -32,6 +32,7 @@ type Router struct {
 
 	mu      sync.RWMutex
 	weights api.Weights
+	told    map[api.Side]string // the weights in percent
 	blue    pool
 	green   pool
 
@@ -62,7 +63,7 @@ func (r *Router) Shift(weights api.Weights, inForce func(at time.Time)) time.Tim
 	to := api.Weights{api.Blue: weights[api.Blue], api.Green: weights[api.Green]}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.weights = to
+	r.weights, r.told = to, percents(to)
 	r.turn.Store(0)
 	at := r.now()
 	inForce(at)
@@ -87,26 +88,27 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 }
 
 // claim picks an instance for a new request and counts the request as in
-// flight there; nil when no side with a weight has one.
-func (r *Router) claim(tried []*Instance) *Instance {
+// flight there; nil when no side with a weight has one. With it comes the
+// weight of its side, in percent.
+func (r *Router) claim(tried []*Instance) (*Instance, string) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.weights) == 0 {
-		return nil
+		return nil, ""
 	}
 	side := r.side()
 	for _, better := range []bool{true, false} {
 		if chosen := r.pool(side).pick(better, tried); chosen != nil {
-			return chosen
+			return chosen, r.told[side]
 		}
 		if r.weights[side.Other()] > 0 {
 			if chosen := r.pool(side.Other()).pick(better, tried); chosen != nil {
 				r.stats.diverted.Add(1)
-				return chosen
+				return chosen, r.told[side.Other()]
 			}
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 // side is whose turn it is. The n-th request since the last shift is green's
