@@ -22,10 +22,7 @@ func fromAPT(ctx context.Context, log io.Writer, major int) (binaries, error) {
 		name += "-" + strconv.Itoa(major)
 	}
 	dir, err := cached("apt-"+name, func(dir string) error {
-		if err := tell(log, "downloading the package %s with apt-get", name); err != nil {
-			return err
-		}
-		return unpackAPT(ctx, dir, name)
+		return unpackAPT(ctx, log, dir, name)
 	})
 	if err != nil {
 		return binaries{}, err
@@ -35,11 +32,14 @@ func fromAPT(ctx context.Context, log io.Writer, major int) (binaries, error) {
 
 // unpackAPT downloads a package and those it depends on that are not installed,
 // and unpacks them into dir.
-func unpackAPT(ctx context.Context, dir, name string) error {
+func unpackAPT(ctx context.Context, log io.Writer, dir, name string) error {
 	apt, errAPT := exec.LookPath("apt-get")
 	dpkg, errDPKG := exec.LookPath("dpkg-deb")
 	if err := errors.Join(errAPT, errDPKG); err != nil {
 		return fmt.Errorf("download %s: %w", name, err)
+	}
+	if err := tell(log, "downloading the package %s with apt-get", name); err != nil {
+		return err
 	}
 	state := filepath.Join(dir, "apt")
 	for _, sub := range []string{"lists/partial", "archives/partial"} {
@@ -74,8 +74,11 @@ func unpackAPT(ctx context.Context, dir, name string) error {
 	if err := os.RemoveAll(state); err != nil {
 		return fmt.Errorf("unpack %s: %w", name, err)
 	}
-	_, err = unpacked(dir)
-	return err
+	found, err := unpacked(dir)
+	if err != nil {
+		return err
+	}
+	return found.try(ctx)
 }
 
 // unpacked returns the binaries in a directory of unpacked packages.
@@ -84,9 +87,13 @@ func unpacked(dir string) (binaries, error) {
 	if err != nil {
 		return binaries{}, fmt.Errorf("look in %s: %w", dir, err)
 	}
-	libraries, err := filepath.Glob(filepath.Join(dir, "usr/lib/*-linux-gnu*"))
-	if err != nil {
-		return binaries{}, fmt.Errorf("look in %s: %w", dir, err)
+	var libraries []string
+	for _, place := range []string{"usr/lib", "lib"} { // one and the same on an installed system
+		found, err := filepath.Glob(filepath.Join(dir, place, "*-linux-gnu*"))
+		if err != nil {
+			return binaries{}, fmt.Errorf("look in %s: %w", dir, err)
+		}
+		libraries = append(libraries, found...)
 	}
 	for _, bin := range slices.Backward(bins) {
 		if major := majorOfDir(bin); major >= oldest {

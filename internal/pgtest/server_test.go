@@ -150,9 +150,13 @@ func TestKilledStarterLeavesNothing(t *testing.T) {
 func startAndKill(t *testing.T, credential *syscall.Credential) string {
 	t.Helper()
 	home := shortDir(t)
+	cache, err := pgtest.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), copyOfThis(t, home))
 	cmd.Dir = home
-	cmd.Env = append(os.Environ(), starterEnv+"=1", "HOME="+home)
+	cmd.Env = append(os.Environ(), starterEnv+"=1", "HOME="+home, pgtest.EnvCache+"="+cache)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	cmd.Stderr = os.Stderr
 	hold, errIn := cmd.StdinPipe()

@@ -27,13 +27,25 @@ type binaries struct {
 
 // hasLibrary says whether a loadable module is installed beside the binaries,
 // in Debian's layout or in PostgreSQL's own.
-func (b *binaries) hasLibrary(name string) bool {
+func (b binaries) hasLibrary(name string) bool {
 	for _, dir := range []string{"lib", "lib/postgresql"} {
 		if _, err := os.Stat(filepath.Join(b.bin, "..", dir, name+".so")); err == nil {
 			return true
 		}
 	}
 	return false
+}
+
+// try runs the binaries, to show that they find their libraries.
+func (b binaries) try(ctx context.Context) error {
+	for _, name := range []string{"initdb", "postgres"} {
+		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, name), "--version")
+		cmd.Env = append(os.Environ(), b.env...)
+		if err := told(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // choice is a running server's URL or the binaries for one.

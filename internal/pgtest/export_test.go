@@ -1,0 +1,4 @@
+package pgtest
+
+// CacheDir is where downloads go.
+func CacheDir() (string, error) { return cacheDir() }
