@@ -71,7 +71,8 @@ func Run(ctx context.Context, p Process) int {
 		return out.fail(&usageError{err})
 	}
 	env := &environment{Process: p, out: out, commands: &c}
-	if err := parsed.Run(ctx, env); err != nil {
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(env); err != nil {
 		return out.fail(err)
 	}
 	return env.status

@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
@@ -32,14 +30,14 @@ type release struct {
 
 // compose reads the files and wires the adapters that phase p needs.
 func (env *environment) compose(p rollout.Phase) (*release, error) {
-	cfg, data, err := config.Load(env.commands.Config)
+	cfg, err := config.Load(env.commands.Config)
 	if err != nil {
 		return nil, err
 	}
 	env.service = cfg.Service
 	r := &release{cfg: cfg}
-	r.work.Config = rollout.File{Name: filepath.Base(env.commands.Config), Data: data}
-	if r.work.ChangeFiles, err = changeFiles(cfg, filepath.Dir(env.commands.Config)); err != nil {
+	r.work.Config = cfg.Source()
+	if r.work.ChangeFiles, err = cfg.ReadChanges(); err != nil {
 		return nil, err
 	}
 	client, err := env.agentClient(cfg.Target.Local)
@@ -109,24 +107,6 @@ func (env *environment) connect(r *release) error {
 		return db, nil
 	}
 	return nil
-}
-
-// changeFiles reads the change files that the config names.
-func changeFiles(cfg *config.Config, base string) ([]rollout.File, error) {
-	if cfg.Schema == nil {
-		return nil, nil
-	}
-	var files []rollout.File
-	var faults error
-	for i, name := range cfg.Schema.Changes {
-		data, err := os.ReadFile(filepath.Join(base, filepath.FromSlash(name)))
-		if err != nil {
-			faults = errors.Join(faults, cfg.Fault(fmt.Sprintf("schema.changes[%d]", i), "cannot read the change: "+err.Error(), "give its path relative to this file"))
-			continue
-		}
-		files = append(files, rollout.File{Name: name, Data: data})
-	}
-	return files, faults
 }
 
 // identify says in whose name the phase runs. GitHub's variables are used

@@ -73,11 +73,14 @@ func (c *retireCmd) Run(ctx context.Context, env *environment) error {
 	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Retire}})
 }
 
-type contractCmd struct{ expectFlag }
+type contractCmd struct {
+	Accept string `placeholder:"REASON" help:"Go on though some signals of use cannot be read; the reason and your name go into the record."`
+	expectFlag
+}
 
 // Run runs the phase.
 func (c *contractCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Contract}, Expect: c.Expect})
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Contract, Accept: c.Accept}, Expect: c.Expect})
 }
 
 type rollbackCmd struct {

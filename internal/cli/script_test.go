@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,7 +97,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "await": await,
+			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until,
 		},
 	})
 }
@@ -226,11 +227,31 @@ func traffic(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// await waits until a file holds a text.
-func await(ts *testscript.TestScript, _ bool, args []string) {
-	eventually(ts, fmt.Sprintf("%s holds %q", args[0], args[1]), func() bool {
-		data, err := os.ReadFile(ts.MkAbs(args[0]))
-		return err == nil && strings.Contains(string(data), args[1])
+// exits runs a program and wants this exit status.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := exitStatus(ts, ts.Exec(args[1], args[2:]...)); got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+func exitStatus(ts *testscript.TestScript, err error) int {
+	exit := (*exec.ExitError)(nil)
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v", err)
+	}
+	if err == nil {
+		return 0
+	}
+	return exit.ExitCode()
+}
+
+// until runs a program again and again until its output holds a text.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	eventually(ts, fmt.Sprintf("%q holds %q", args[1:], args[0]), func() bool {
+		exitStatus(ts, ts.Exec(args[1], args[2:]...))
+		return strings.Contains(ts.ReadFile("stdout"), args[0])
 	})
 }
 

@@ -100,6 +100,7 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 		g.PlanDigest, g.Rollout, g.Head = st.Opening.PlanDigest, st.Rollout, st.Head
 	}
 	if p == rollout.Contract {
+		g.Waived = s.work.Request.Accept != ""
 		for _, c := range plan.Owing(s.in) {
 			g.Dropped = append(g.Dropped, c.Dropped()...)
 		}

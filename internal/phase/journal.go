@@ -19,8 +19,7 @@ func (s *session) begin(ctx context.Context) error {
 		}
 		s.unlock = unlock
 	}
-	st := s.in.State
-	if st == nil || st.Stage == rollout.StageSettled && opens(s.work.Request.Phase) {
+	if s.in.Fresh {
 		return nil
 	}
 	return s.writeBegan(ctx)
@@ -123,6 +122,7 @@ func (s *session) open(ctx context.Context, o rollout.Opened) error {
 	if err := s.adopt(next); err != nil {
 		return err
 	}
+	s.in.Fresh = false
 	return s.writeBegan(ctx)
 }
 

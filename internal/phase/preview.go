@@ -123,10 +123,13 @@ type Status struct {
 	Changes map[string]rollout.ChangeState
 }
 
+// statusOnly stands for a phase where none is asked for.
+const statusOnly rollout.Phase = "status"
+
 // Status finds out where the service stands. It changes nothing, and goes by
 // the platform alone where the record is lost.
 func (r *Runner) Status(ctx context.Context, work Work) (Status, error) {
-	work.Request.Phase = ""
+	work.Request.Phase = statusOnly
 	s, err := r.enter(ctx, work)
 	if err != nil {
 		return Status{}, err

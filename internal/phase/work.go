@@ -50,7 +50,7 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		return s, err
 	}
 	if err := s.load(ctx); err != nil {
-		if work.Request.Phase != rollout.Rollback && work.Request.Phase != "" {
+		if work.Request.Phase != rollout.Rollback && work.Request.Phase != statusOnly {
 			return s, err
 		}
 		s.unrecorded = err
@@ -96,9 +96,10 @@ func (s *session) adopt(record rollout.Record) error {
 func (s *session) read() error {
 	file, changes, owed := s.work.Config, s.work.ChangeFiles, []rollout.File(nil)
 	st := s.in.State
+	s.in.Fresh = st == nil || st.Stage == rollout.StageSettled && opens(s.work.Request.Phase)
 	switch {
 	case st == nil:
-	case st.Stage != rollout.StageSettled || !opens(s.work.Request.Phase):
+	case !s.in.Fresh:
 		file, changes, owed = st.Opening.Config, st.Opening.Changes, st.Opening.Owed
 	default:
 		var err error
@@ -112,7 +113,7 @@ func (s *session) read() error {
 	}
 	s.in.Config = cfg
 	parse := change.Accepted // a record holds what was accepted when it was opened
-	if st == nil || st.Stage == rollout.StageSettled && opens(s.work.Request.Phase) {
+	if s.in.Fresh {
 		parse = change.Parse
 	}
 	if s.in.Changes, err = parseChanges(parse, changes); err != nil {

@@ -42,7 +42,7 @@ func decideContract(in Input) Decision {
 // rollouts and, once this one has settled, its own.
 func Owing(in Input) []change.Change {
 	all := slices.Clone(in.Owed)
-	if in.State != nil && !in.State.WentBack {
+	if in.State != nil && !in.State.WentBack && !in.Fresh {
 		all = append(all, in.Changes...)
 	}
 	return slices.DeleteFunc(all, func(c change.Change) bool {
@@ -122,9 +122,9 @@ func quiet(in Input, c change.Change) Precondition {
 	switch {
 	case !looked:
 		p.Text, p.How = "change "+c.ID+": who uses the old form is not known", "the database must be reachable"
-	case len(u.Unknown) > 0:
+	case len(u.Unknown) > 0 && in.Request.Accept == "":
 		p.Text = "change " + c.ID + ": who uses the old form cannot be read: " + strings.Join(u.Unknown, "; ")
-		p.How = "grant the right to read it, then run this phase again"
+		p.How = "make it readable, or take it upon yourself with --accept REASON; your name goes into the record"
 	case len(u.Statements) > 0:
 		p.Text = fmt.Sprintf("change %s: %s still named the old form: %s", c.ID,
 			count(len(u.Statements), "statement", "statements"), strings.Join(u.Statements, "; "))

@@ -27,6 +27,8 @@ type GateInput struct {
 	Head        rollout.Head
 	// Dropped names what will be dropped from the schema.
 	Dropped []string
+	// Waived is set where unreadable signals are accepted.
+	Waived bool
 }
 
 // GateDigest binds an approval to one phase of one rollout at one place in its

@@ -25,17 +25,12 @@ func (n Next) Command() string {
 // NextOf names the phase that is due by the record.
 func NextOf(in Input) Next {
 	s := in.State
-	if s == nil {
-		return Next{Phase: rollout.Deploy, Asked: "release a revision"}
+	if s == nil || in.Fresh {
+		return nextOpening(in)
 	}
 	switch s.Stage {
 	case rollout.StageOpen:
-		for _, c := range in.Changes {
-			if in.changeState(c.ID) != rollout.Expanded {
-				return Next{Phase: rollout.Expand, Asked: "finish expanding the schema"}
-			}
-		}
-		return Next{Phase: rollout.Deploy, Asked: "bring the candidate beside stable"}
+		return nextOpening(in)
 	case rollout.StageStanding, rollout.StageExposed:
 		return nextPromote(in)
 	case rollout.StageLive:
@@ -50,6 +45,16 @@ func NextOf(in Input) Next {
 		return Next{Phase: rollout.Contract, Asked: "remove the old form of " + owing[0].ID + " from the schema"}
 	}
 	return Next{Phase: rollout.Deploy, Asked: "nothing is due"}
+}
+
+// nextOpening is expand while a change is not expanded, else deploy.
+func nextOpening(in Input) Next {
+	for _, c := range in.Changes {
+		if in.changeState(c.ID) != rollout.Expanded {
+			return Next{Phase: rollout.Expand, Asked: "make the schema serve old and new alike"}
+		}
+	}
+	return Next{Phase: rollout.Deploy, Asked: "bring the candidate beside stable"}
 }
 
 func nextPromote(in Input) Next {

@@ -22,7 +22,8 @@ type Request struct {
 	Phase rollout.Phase
 	// To is the weight that promote goes to; 0 is the next step.
 	To rollout.Weight
-	// Accept takes an inconclusive verdict upon a named person: who and why.
+	// Accept says why a person takes upon themselves what is not known: an
+	// inconclusive verdict at promote, signals that cannot be read at contract.
 	Accept string
 	// Reason says why a person rolls back.
 	Reason string
@@ -43,6 +44,9 @@ type Input struct {
 	Opening rollout.Opened
 	// State is nil where no record exists.
 	State *rollout.State
+	// Fresh is set while State is of the rollout before, and Changes belong to
+	// the one that is to be opened.
+	Fresh bool
 	Seen  rollout.Observation
 	// Facts and Usage are the database's, by change; a change not looked at is
 	// absent.

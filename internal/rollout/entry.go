@@ -63,8 +63,8 @@ type Began struct {
 	Epoch  int    `json:"epoch"`
 	// Approval says who let the phase through its gate; empty without a gate.
 	Approval string `json:"approval,omitempty"`
-	// Accepted names the person who took an inconclusive verdict upon
-	// themselves, and why.
+	// Accepted says why the entry's actor took upon themselves what is not
+	// known: an inconclusive verdict, or signals of use that cannot be read.
 	Accepted string `json:"accepted,omitempty"`
 }
 

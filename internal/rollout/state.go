@@ -127,7 +127,7 @@ func (s *State) begin(e Entry, d *Began) {
 	if d.Approval != "" {
 		s.Gated++
 	}
-	if d.Accepted != "" {
+	if d.Accepted != "" && e.Phase == Promote {
 		s.Accepted = true
 	}
 }
