@@ -68,9 +68,10 @@ func (v View) comparison() part {
 	}
 	p.lines = append(p.lines, say("%s: %s", verb, j.Reason))
 	if e := j.Exposure; e.Requests > 0 {
-		p.lines = append(p.lines, exposure(e).and(", counted until %s.", at(l.at)))
+		p.lines = append(p.lines, say("Exposure: %s, counted until %s.", exposure(e), at(l.at)))
 	}
-	if line := l.needed(cand); line != nil {
+	inForce := v.State.Stage == rollout.StageExposed && l.weight == v.State.Weight
+	if line := l.needed(cand); inForce && line != nil {
 		p.lines = append(p.lines, line)
 	}
 	if j.Control == verdict.Recorded {
@@ -95,8 +96,8 @@ func (l look) needed(cand string) text {
 }
 
 // exposure says what users met of the candidate.
-func exposure(e verdict.Exposure) text {
-	return say("Exposure: %s of %s met the candidate (%s), %s failed",
+func exposure(e verdict.Exposure) string {
+	return fmt.Sprintf("%s of %s met the candidate (%s), %s failed",
 		count(e.Candidate.Requests), of(e.Requests, "request"), percent(e.Share()), count(e.Candidate.Errors))
 }
 
@@ -138,10 +139,10 @@ func (j judged) on(m verdict.Metric) string {
 		case verdict.Fail:
 			return "fail: too much worse to be chance"
 		case verdict.Pass:
-			return fmt.Sprintf("pass: at most %s worse, allowed %s", percent(f.UpperBound), percent(f.Allowed))
+			return fmt.Sprintf("pass: at most %s worse, allowed %s", points(f.UpperBound), points(f.Allowed))
 		case verdict.Inconclusive:
 		}
-		return fmt.Sprintf("open: may still be %s worse, allowed %s", percent(f.UpperBound), percent(f.Allowed))
+		return fmt.Sprintf("open: may still be %s worse, allowed %s", points(f.UpperBound), points(f.Allowed))
 	}
 	return "not judged"
 }
@@ -151,9 +152,9 @@ func onResource(f verdict.Finding) string {
 	if f.Stable <= 0 || f.Candidate <= 0 {
 		return "nothing to compare yet"
 	}
-	ratio := fmt.Sprintf("%.2f times stable's, limit %.2f", f.Candidate/f.Stable, f.Allowed)
+	ratio := fmt.Sprintf("%.2f times stable's, limit %g", f.Candidate/f.Stable, f.Allowed)
 	if f.Verdict == verdict.Fail {
 		return "fail: " + ratio
 	}
-	return "not failed: " + ratio
+	return ratio
 }

@@ -11,9 +11,9 @@ type FaultView struct {
 	Phase rollout.Phase
 	// Object is what the phase was about, a change or a revision; may be empty.
 	Object string
-	// Problem is what went wrong, observed against allowed. It may have
+	// What is what went wrong, observed against allowed. It may have
 	// several lines.
-	Problem string
+	What string
 	// Seen is nil where the platform could not be looked at.
 	Seen *rollout.Observation
 	// Serving replaces what Seen would say, for a command without a platform.
@@ -29,7 +29,7 @@ type FaultView struct {
 func Fault(f FaultView) string {
 	var b strings.Builder
 	head := clean(strings.TrimSpace(string(f.Phase) + " " + f.Object))
-	for i, line := range strings.Split(strings.TrimSpace(f.Problem), "\n") {
+	for i, line := range strings.Split(strings.TrimSpace(f.What), "\n") {
 		line = clean(line)
 		if i == 0 && head != "" && !strings.HasPrefix(line, head+":") {
 			line = head + ": " + line

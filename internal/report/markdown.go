@@ -11,7 +11,7 @@ import (
 const MaxComment = 65536
 
 // narrower are the limits that Markdown tries, the last of which always fits.
-var narrower = []limits{{60, 600, 40}, {40, 300, 30}, {20, 200, 20}, {10, 120, 12}, {5, 80, 8}}
+var narrower = []limits{{60, 600, 40}, {40, 300, 30}, {20, 200, 20}, {10, 120, 12}, {5, 80, 8}, {3, 40, 6}}
 
 // Markdown gives the page as GitHub-flavoured Markdown, shorter than
 // MaxComment. Its first line is the marker, by which the comment is found
@@ -71,7 +71,7 @@ func (p part) markdown(b *strings.Builder, l limits) {
 		lines = append(lines[:l.rows:l.rows], say("%s left out here", of(int64(left), "line")))
 	}
 	for _, line := range lines {
-		fmt.Fprintf(b, "- %s\n", line.clip(l.runes).markdown())
+		fmt.Fprintf(b, "- %s\n", inline(line.clip(l.runes).markdown()))
 	}
 }
 
@@ -97,11 +97,11 @@ func (t table) markdown(b *strings.Builder, l limits) {
 		line(cells)
 	}
 	if left > 0 {
-		which := "more"
+		which := "more row"
 		if t.newest {
-			which = "earlier"
+			which = "earlier row"
 		}
-		fmt.Fprintf(b, "\n%s %s left out here, all are in the record.\n", of(int64(left), "row"), which)
+		fmt.Fprintf(b, "\n%s left out here, all are in the record.\n", of(int64(left), which))
 	}
 }
 
@@ -158,18 +158,24 @@ var escaper = strings.NewReplacer(
 )
 
 // calling is what GitHub takes for a person, an issue or an address.
-var calling = regexp.MustCompile(`(?i)@|#|\bGH-|\bwww\.`)
+var calling = regexp.MustCompile(`(?i)@|#|gh-[0-9]|www\.`)
 
 func escape(s string) string {
 	s = calling.ReplaceAllStringFunc(s, func(call string) string {
 		n := len(call)
-		if n > 1 { // between the letters and the sign
+		if n > 1 { // before the last sign
 			return call[:n-1] + "\u200B" + call[n-1:]
 		}
 		return call + "\u200B"
 	})
 	return escaper.Replace(s)
 }
+
+// blockish is what begins a list, a rule or a heading at the start of a line.
+var blockish = regexp.MustCompile(`^(\d*)([-+=.)])`)
+
+// inline keeps the start of a line from being read as more than text.
+func inline(s string) string { return blockish.ReplaceAllString(s, `$1\$2`) }
 
 var unmarked = regexp.MustCompile(`[^A-Za-z0-9._@+-]|--|-$`)
 

@@ -44,6 +44,9 @@ func percent(share float64) string {
 	return trimZeros(strconv.FormatFloat(share*100, 'f', 2, 64)) + "%"
 }
 
+// points writes a difference between two shares in percentage points.
+func points(share float64) string { return strings.Replace(percent(share), "%", "pp", 1) }
+
 func trimZeros(s string) string {
 	if !strings.Contains(s, ".") {
 		return s
@@ -73,8 +76,12 @@ func lasting(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", s)
+	case h == 0 && s == 0:
+		return fmt.Sprintf("%dm", m)
 	case h == 0:
 		return fmt.Sprintf("%dm %02ds", m, s)
+	case h < 48 && m == 0:
+		return fmt.Sprintf("%dh", h)
 	case h < 48:
 		return fmt.Sprintf("%dh %02dm", h, m)
 	}
@@ -102,7 +109,7 @@ func at(t time.Time) string {
 
 // ago adds how long ago t was to its moment.
 func ago(t, now time.Time) string {
-	if t.IsZero() || now.IsZero() || now.Before(t) {
+	if t.IsZero() || now.IsZero() || now.Before(t.Add(time.Second)) {
 		return at(t)
 	}
 	return fmt.Sprintf("%s (%s ago)", at(t), lasting(now.Sub(t)))

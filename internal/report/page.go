@@ -48,7 +48,7 @@ type table struct {
 }
 
 func (p *Page) fact(label string, value text) {
-	if len(value) > 0 {
+	if value.terminal() != "" {
 		p.facts = append(p.facts, fact{label, value})
 	}
 }

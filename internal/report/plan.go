@@ -87,8 +87,12 @@ func Plan(v PlanView) Page {
 	default:
 		p.title = fmt.Sprintf("%s: plan to release %s over %s", v.Service, cand, names.name(v.Stable))
 	}
-	for _, r := range refused {
-		p.fact("Refused", r)
+	if len(refused) > 0 {
+		line := refused[0]
+		if more := len(refused) - 1; more > 0 {
+			line = line.and("; and %s below", of(int64(more), "more reason"))
+		}
+		p.fact("Refused", line)
 	}
 	p.fact("Users get", say("%s; the plan has changed nothing", names.shares(v.Serving)))
 	p.fact("How", v.how())
@@ -97,7 +101,10 @@ func Plan(v PlanView) Page {
 		p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
 	}
 	if v.GateDigest != "" {
-		p.fact("Approve", say("the digest is ").code(v.GateDigest))
+		p.fact("Asked", say("the approvers, for digest ").code(v.GateDigest))
+	}
+	if len(refused) > 1 {
+		p.part(part{heading: "Refused", lines: refused})
 	}
 	p.part(v.cautions())
 	for _, c := range v.Changes {
@@ -195,9 +202,14 @@ func (v PlanView) cautions() part {
 
 func (c PlanChange) part() part {
 	p := part{heading: strings.TrimSuffix(fmt.Sprintf("Change %s: %s", c.ID, c.Name), ": ")}
-	where := say("table %s, about %s (%s), is %s", c.Table, of(c.Rows, "row"), bytes(float64(c.Bytes)), c.State)
+	where := say("table %s: about %s (%s)", c.Table, of(c.Rows, "row"), bytes(float64(c.Bytes)))
 	if c.Backfill > 0 {
-		where = where.and("; backfill about %s", lasting(c.Backfill))
+		where = where.and(", backfill about %s", lasting(c.Backfill))
+	}
+	if c.State == rollout.Absent {
+		where = where.and("; nothing of it is in the schema yet")
+	} else {
+		where = where.and("; it is %s", c.State)
 	}
 	p.lines = append(p.lines, where)
 	for _, d := range c.Drops {
@@ -221,9 +233,10 @@ func (c PlanChange) part() part {
 
 func (v PlanView) steps() part {
 	t := table{
-		head:  []string{"Weight", "Bake", "Requests to pass", "Takes", "Worse by", "Found within"},
-		right: []bool{true, true, true, true, true, true},
+		head:  []string{"Weight", "Bake", "Requests to pass", "Takes", "Bad one found in"},
+		right: []bool{true, true, true, true, true},
 	}
+	effect := 0.0
 	for _, s := range v.Steps {
 		takes, detect := "never", "never"
 		if d := s.takes(); d > 0 {
@@ -236,9 +249,13 @@ func (v PlanView) steps() part {
 		if s.Weight == rollout.Full {
 			needs = "" // nothing serves beside it: it passes on time
 		}
-		t.rows = append(t.rows, cells(s.Weight.String(), lasting(s.Bake), needs, takes, percent(s.Effect), detect))
+		t.rows = append(t.rows, cells(s.Weight.String(), lasting(s.Bake), needs, takes, detect))
+		effect = max(effect, s.Effect)
 	}
 	p := part{heading: "Traffic, step by step", table: &t}
+	if effect > 0 {
+		p.lines = append(p.lines, say("Bad is a candidate that fails %s of its requests; it is found nine times in ten.", percent(effect)))
+	}
 	if v.PerMinute > 0 && len(t.rows) > 0 {
 		p.lines = append(p.lines, say("%s serves %s, %s of them fail, %s are slow.",
 			short(v.Stable.String()), v.traffic(), percent(v.Errors), percent(v.Slow)))

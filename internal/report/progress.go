@@ -11,6 +11,9 @@ import (
 // how fast, how long still, and what holds it back. Where it is narrow, the
 // bar goes first.
 func Progress(p change.Progress, width int) string {
+	if width < 1 {
+		return ""
+	}
 	share, known := 0.0, p.Total > 0
 	if known {
 		share = min(max(float64(p.Done)/float64(p.Total), 0), 1)
@@ -34,7 +37,7 @@ func Progress(p change.Progress, width int) string {
 	rest := strings.Join(tail, "  ")
 	room := width - columns(name) - columns(rest) - len("  []  ")
 	if !known || room < 10 {
-		line, _ := cut(name+"  "+rest, max(width, 0))
+		line, _ := cut(name+"  "+rest, width)
 		return line
 	}
 	size := min(room, 30)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -51,9 +52,9 @@ func Rollout(v View) Page {
 	p := Page{marker: Marker(v.Record.Service, v.Record.Rollout)}
 	headline, mood := v.headline()
 	p.title, p.mood = v.Record.Service+": "+headline, mood
-	v.trouble(&p)
 	p.fact("Users get", v.serving())
 	p.fact("Way back", v.wayBack())
+	v.trouble(&p)
 	v.next(&p)
 	v.atWork(&p)
 	p.part(v.comparison())
@@ -73,9 +74,12 @@ func (v View) headline() (string, mood) {
 	case v.State.WentBack:
 		return line, held
 	case e.Outcome == rollout.Stopped:
-		return line + ", and the last phase stopped", held
+		return line + "; the last phase stopped", held
+	case e.Outcome == rollout.Waiting && v.State.Stage == rollout.StageExposed:
+		cand := namesOf(v.State.Opening).name(v.State.Opening.Candidate)
+		return fmt.Sprintf("%s is held at %s of the traffic", cand, v.State.Weight), held
 	case e.Outcome == rollout.Waiting:
-		return line + ", and waits", held
+		return line + "; the next step waits", held
 	}
 	if v.State.WentBack {
 		return line, held
@@ -88,6 +92,9 @@ func (v View) stage() string {
 	names := namesOf(s.Opening)
 	cand, stable := names.name(s.Opening.Candidate), names.name(s.Opening.Stable)
 	first := s.Opening.Stable.Zero()
+	if p, ok := s.Pending.(*rollout.Shifting); ok {
+		return fmt.Sprintf("%s is going from %s to %s of the traffic", cand, p.From, p.To)
+	}
 	switch s.Stage {
 	case rollout.StageOpen:
 		return v.opening(cand)
@@ -121,6 +128,9 @@ func (v View) stage() string {
 	case changes.any(rollout.Expanded):
 		return cand + " is released; the schema still has the old form too"
 	}
+	if first {
+		return cand + " is released, the first release"
+	}
 	return cand + " is released"
 }
 
@@ -142,7 +152,11 @@ func (v View) opening(cand string) string {
 func (v View) trouble(p *Page) {
 	s := v.State
 	if s.WentBack {
-		p.fact("Taken back", say("%s", s.BackReason))
+		line := say("%s", s.BackReason)
+		if l, ok := v.lastLook(); ok && l.judgement.Exposure.Requests > 0 {
+			line = line.and("; %s", exposure(l.judgement.Exposure))
+		}
+		p.fact("Taken back", line)
 	}
 	e := s.Ended
 	if e == nil || s.Begun != nil {
@@ -216,10 +230,10 @@ func (v View) withSchema(line text) text {
 
 // wayBack says how users get the old revision again.
 func (v View) wayBack() text {
-	s := v.State
 	if v.Record.Rollout == "" {
-		return nil
+		return v.markedWayBack()
 	}
+	s := v.State
 	stable := namesOf(s.Opening).name(s.Opening.Stable)
 	if s.Opening.Stable.Zero() {
 		return say("none: this is the first release, there is nothing to go back to")
@@ -230,10 +244,7 @@ func (v View) wayBack() text {
 	way, why := s.WayBack()
 	switch way {
 	case rollout.BackInSeconds:
-		if s.Weight == 0 {
-			return say("nothing to take back: ").code("gapless rollback").and(" removes what stands of the new revision")
-		}
-		return say("seconds: ").code("gapless rollback").and(" gives all traffic to %s", stable)
+		return v.backInSeconds(stable, s.Opening.Stable, s.Opening.Side.Other())
 	case rollout.BackInBatches:
 		return say("batch by batch: ").code("gapless rollback").and(" brings %s back", stable)
 	case rollout.BackByLaunch:
@@ -243,6 +254,45 @@ func (v View) wayBack() text {
 	return say("none: %s", why)
 }
 
+// backInSeconds holds as long as stable stands ready, where it was looked at.
+func (v View) backInSeconds(name string, stable rollout.Revision, side rollout.Side) text {
+	if v.exposed() == 0 {
+		return say("nothing to take back: ").code("gapless rollback").and(" removes what stands of the new revision")
+	}
+	if v.Seen != nil {
+		if st := v.Seen.Sides[side]; st.Revision != stable || st.Ready == 0 {
+			return say("not now: no instance of %s is ready on side %s, start it again: ", name, side).
+				code("gapless deploy --revision " + stable.ID)
+		}
+	}
+	return say("seconds: ").code("gapless rollback").and(" gives all traffic to %s", name)
+}
+
+// markedWayBack goes by what is stamped on the platform, without a record.
+func (v View) markedWayBack() text {
+	if v.Seen == nil || v.Seen.Mark == nil || v.Seen.Mark.Stable.Zero() {
+		return nil
+	}
+	m := v.Seen.Mark
+	name := naming{}.name(m.Stable)
+	if m.Candidate.Zero() {
+		return say("not needed: %s is stable and no candidate stands", name)
+	}
+	return v.backInSeconds(name, m.Stable, m.StableSide)
+}
+
+// exposed is the candidate's weight as seen, else the highest that may be in
+// force by the record.
+func (v View) exposed() rollout.Weight {
+	if v.Seen != nil && v.Seen.Mark != nil {
+		return v.Seen.Split.Of(v.Seen.Mark.CandidateSide)
+	}
+	if p, ok := v.State.Pending.(*rollout.Shifting); ok {
+		return max(v.State.Weight, p.To)
+	}
+	return v.State.Weight
+}
+
 // next says what is due, and what is asked of whom.
 func (v View) next(p *Page) {
 	if v.Next == nil || v.Next.Command == "" {
@@ -250,7 +300,7 @@ func (v View) next(p *Page) {
 	}
 	p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
 	if v.Next.GateDigest != "" {
-		p.fact("Approve", say("an approver of %s is asked; the digest is ", v.Next.Phase).code(v.Next.GateDigest))
+		p.fact("Asked", say("the approvers of %s, for digest ", v.Next.Phase).code(v.Next.GateDigest))
 	}
 }
 
@@ -264,14 +314,30 @@ func (v View) atWork(p *Page) {
 		p.fact("At work", say("%s, by %s", l.Phase, l.Holder))
 		return
 	}
-	if v.State.Begun == nil {
+	began, ok := v.began()
+	if !ok {
 		return
 	}
-	line := say("%s has begun and not ended", v.State.BegunPhase)
-	if v.Seen != nil {
-		line = line.and("; nobody is at work, so run it again: it goes on where it stopped")
+	line := say("%s, begun %s by %s", began.Phase, ago(began.At, v.Now), by(began.Actor, began.Run, began.Attempt))
+	again := "run it again: it goes on where it stopped"
+	if v.Seen == nil {
+		p.fact("At work", line.and("; if it was cut short, %s", again))
+		return
 	}
-	p.fact("Unfinished", line)
+	p.fact("Cut short", line.and("; nobody is at work, %s", again))
+}
+
+// began gives the entry that began the phase which has not ended.
+func (v View) began() (rollout.Entry, bool) {
+	if v.State.Begun == nil {
+		return rollout.Entry{}, false
+	}
+	for _, e := range slices.Backward(v.Record.Entries) {
+		if e.Kind == rollout.KindBegan {
+			return e, true
+		}
+	}
+	return rollout.Entry{}, false
 }
 
 // progressColumns is the width of a progress line inside a page.

@@ -8,7 +8,7 @@ import (
 // width below 40 counts as 40. Colour is the caller's choice.
 func (p Page) Terminal(width int, color bool) string {
 	w := writer{width: max(width, 40), color: color}
-	w.line(w.paint(p.mood, clean(p.title)))
+	w.heading(p.mood, p.title)
 	label := 0
 	for _, f := range p.facts {
 		label = max(label, columns(clean(f.label)))
@@ -37,6 +37,12 @@ type writer struct {
 
 func (w *writer) line(s string) { w.WriteString(strings.TrimRight(s, " ") + "\n") }
 
+func (w *writer) heading(m mood, s string) {
+	for _, l := range wrap(clean(s), w.width) {
+		w.line(w.paint(m, l))
+	}
+}
+
 const reset = "\x1b[0m"
 
 func (w *writer) paint(m mood, s string) string {
@@ -63,7 +69,7 @@ func (w *writer) dim(s string) string {
 func (w *writer) part(p part) {
 	w.line("")
 	if p.heading != "" {
-		w.line(w.paint(calm, clean(p.heading)))
+		w.heading(calm, p.heading)
 	}
 	if p.table != nil {
 		w.table(*p.table)
@@ -123,7 +129,7 @@ func (w *writer) table(t table) {
 // fit gives each column its natural width, and takes from the widest until all
 // of them, two columns apart, fit.
 func fit(rows [][]string, width int) []int {
-	const least = 6
+	const least = 3
 	widths := make([]int, len(rows[0]))
 	total := 0
 	for i := range widths {

@@ -17,6 +17,8 @@ type turn struct {
 	from, to time.Time
 	ended    bool
 	began    bool
+	goal     rollout.Weight // asked for and not reached
+	back     bool           // it took the candidate back
 	did      []string
 	times    int // how many runs in a row did the same
 }
@@ -31,20 +33,32 @@ func (v View) timeline() part {
 		if !r.ended && i == len(turns)-1 {
 			took = "not ended"
 		}
+		if r.goal > 0 {
+			r.did = append([]string{"asked for " + r.goal.String()}, r.did...)
+		}
 		did := strings.Join(r.did, "; ")
+		if did == "" && r.phase == rollout.Tick && r.ended {
+			did = "looked, nothing wrong seen"
+		}
 		if r.times > 1 {
-			did = fmt.Sprintf("%d times, last %s: %s", r.times, at(r.to), did)
+			did = fmt.Sprintf("%d times: %s", r.times, did)
 		}
-		by := r.actor
-		if r.run != "" {
-			by = strings.TrimSpace(fmt.Sprintf("%s (run %s)", r.actor, r.run))
-		}
-		if r.attempt > 1 {
-			by += fmt.Sprintf(", attempt %d", r.attempt)
-		}
-		t.rows = append(t.rows, cells(r.from.UTC().Format(stamp), took, string(r.phase), did, by))
+		who := by(r.actor, r.run, r.attempt)
+		t.rows = append(t.rows, cells(r.from.UTC().Format(stamp), took, string(r.phase), did, who))
 	}
 	return part{heading: "What happened", table: &t}
+}
+
+// by names who ran a phase, and in which job.
+func by(actor, run string, attempt int) string {
+	who := actor
+	if run != "" {
+		who = strings.TrimSpace(fmt.Sprintf("%s (run %s)", actor, run))
+	}
+	if attempt > 1 {
+		who += fmt.Sprintf(", attempt %d", attempt)
+	}
+	return who
 }
 
 // turnsOf groups the entries by the run of a phase that wrote them. Looks of
@@ -108,8 +122,11 @@ func (t *turn) add(data rollout.Data, names naming) {
 	case *rollout.Launched:
 		did("%s of %s ready in %s", of(int64(d.Instances), "instance"), names.name(d.Revision), lasting(seconds(d.Seconds)))
 	case *rollout.Checked:
-		did("%s passed, %s", of(int64(d.Smoke), "smoke test"), warmed(*d))
+		did("%s passed%s", of(int64(d.Smoke), "smoke test"), warmed(*d))
 	case *rollout.Shifted:
+		if d.To == t.goal {
+			t.goal = 0
+		}
 		did("%s to %s%s", d.From, d.To, inForce(d.Decided, d.InForce))
 		because(did, d.Reason)
 	case *rollout.Judged:
@@ -119,13 +136,14 @@ func (t *turn) add(data rollout.Data, names naming) {
 	case *rollout.Settled:
 		did("%s is stable now", names.name(d.Stable))
 	case *rollout.RolledBack:
+		t.back = true
 		did("taken back from %s%s", d.From, inForce(d.Decided, d.InForce))
 		because(did, d.Reason)
 	case *rollout.Ended:
 		t.ended = true
 		if d.Outcome != rollout.Done {
 			did("%s", strings.ReplaceAll(string(d.Outcome), "-", " a "))
-			if !strings.Contains(strings.Join(t.did, "\n"), d.Reason) {
+			if !t.back { // else the reason is there already
 				because(did, d.Reason)
 			}
 		}
@@ -133,9 +151,7 @@ func (t *turn) add(data rollout.Data, names naming) {
 }
 
 func (t *turn) begin(d rollout.Began, did func(string, ...any)) {
-	if d.To > 0 {
-		did("asked for %s", d.To)
-	}
+	t.goal = d.To
 	if d.Approval != "" {
 		did("approved: %s", d.Approval)
 	}
@@ -164,7 +180,10 @@ func because(did func(string, ...any), reason string) {
 }
 
 func warmed(d rollout.Checked) string {
-	line := of(int64(d.Warmup), "warm-up request")
+	if d.Warmup == 0 {
+		return ""
+	}
+	line := ", " + of(int64(d.Warmup), "warm-up request")
 	if d.WarmupFailed > 0 {
 		line += fmt.Sprintf(", %s of them failed", count(int64(d.WarmupFailed)))
 	}

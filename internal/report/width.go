@@ -44,9 +44,6 @@ func cut(s string, n int) (head, rest string) {
 	used := 0
 	for i, r := range s {
 		if used += column(r); used > n {
-			if i == 0 { // too narrow for a single letter
-				i = len(string(r))
-			}
 			return s[:i], s[i:]
 		}
 	}
@@ -68,12 +65,11 @@ func wrap(s string, n int) []string {
 			lines = append(lines, line)
 		}
 		for columns(word) > n {
-			var head string
-			if head, word = cut(word, n); word == "" {
-				word = head
+			head, rest := cut(word, n)
+			if head == "" { // too narrow for a single letter
 				break
 			}
-			lines = append(lines, head)
+			lines, word = append(lines, head), rest
 		}
 		line = word
 	}
