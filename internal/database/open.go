@@ -149,6 +149,7 @@ func (s *session) settle(ctx context.Context) error {
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"plan_cache_mode", "force_custom_plan"},
+		{"jit", "off"}, // compiling takes longer than any batch
 		{"client_min_messages", "warning"},
 		// Keys travel as text and must come back as the same values.
 		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"},
