@@ -23,7 +23,7 @@ func ParseWeight(s string) (Weight, error) {
 		return 0, fmt.Errorf("weight %q is not a number of percent", s)
 	}
 	tenths := math.Round(f * 10)
-	if math.Abs(f*10-tenths) > 1e-6 {
+	if tenths/10 != f {
 		return 0, fmt.Errorf("weight %q: allowed are steps of 0.1 percent", s)
 	}
 	if tenths < 0 || tenths > float64(Full) {
