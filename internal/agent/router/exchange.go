@@ -7,12 +7,15 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/gapless-deploy/gapless/internal/agent/api"
 )
 
 // exchange is one public request on its way through the router.
 type exchange struct {
 	router   *Router
 	start    time.Time
+	side     api.Side  // whose turn it was
 	instance *Instance // that holds the claim
 	weight   string    // of its side, when it was claimed
 	tried    []*Instance
@@ -42,7 +45,7 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	body := replayable(request)
 	for {
-		chosen, weight := t.router.claim(e.tried)
+		chosen, weight := t.router.claim(e)
 		if chosen == nil {
 			return nil, errUnserved
 		}

@@ -90,13 +90,18 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // claim picks an instance for a new request and counts the request as in
 // flight there; nil when no side with a weight has one. With it comes the
 // weight of its side, in percent.
-func (r *Router) claim(tried []*Instance) (*Instance, string) {
+// A request that has to try again stays with its side, so that it counts once
+// for the shares.
+func (r *Router) claim(e *exchange) (*Instance, string) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.weights) == 0 {
 		return nil, ""
 	}
-	side := r.side()
+	if r.weights[e.side] == 0 {
+		e.side = r.side()
+	}
+	side, tried := e.side, e.tried
 	for _, better := range []bool{true, false} {
 		if chosen := r.pool(side).pick(better, tried); chosen != nil {
 			return chosen, r.told[side]
