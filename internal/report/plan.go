@@ -10,9 +10,7 @@ import (
 
 // PlanView is what a release would do, found out without changing anything.
 type PlanView struct {
-	Service string
-	// Rollout is the name it would have.
-	Rollout           string
+	Service           string
 	Candidate, Stable rollout.Revision
 	Strategy, Target  string
 	Side              rollout.Side

@@ -235,10 +235,7 @@ func (v View) wayBack() text {
 	}
 	s := v.State
 	stable := namesOf(s.Opening).name(s.Opening.Stable)
-	if s.Opening.Stable.Zero() {
-		return say("none: this is the first release, there is nothing to go back to")
-	}
-	if s.WentBack {
+	if s.WentBack && !s.Opening.Stable.Zero() {
 		return say("not needed: %s serves", stable)
 	}
 	way, why := s.WayBack()

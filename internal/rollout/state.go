@@ -195,11 +195,14 @@ func (s State) WayBack() (WayBack, string) {
 			return NoWayBack, "change " + id + " dropped the old form; it is archived, see restore"
 		}
 	}
+	if s.Opening.Stable.Zero() && !s.Opening.Candidate.Zero() {
+		return NoWayBack, "this is the first release, there is nothing to go back to"
+	}
 	switch s.Stage {
 	case StageExposed, StageLive, StageStanding, StageOpen:
 		return BackInSeconds, ""
 	case StageSettled:
-		if s.Opening.Stable.Zero() || s.WentBack {
+		if s.WentBack {
 			return BackByLaunch, "nothing newer stands; an older revision is a new release"
 		}
 	}

@@ -159,6 +159,24 @@ func TestChangesOutliveTheirRollout(t *testing.T) {
 	}
 }
 
+func TestFirstReleaseHasNoWayBack(t *testing.T) {
+	first := opened()
+	first.Stable = rollout.Revision{}
+	for _, entries := range [][]entry{
+		{{rollout.Deploy, first}},
+		{{rollout.Deploy, first}, launched, {rollout.Deploy, shifted(0, rollout.Full)}},
+		{{rollout.Deploy, first}, launched, {rollout.Deploy, shifted(0, rollout.Full)}, settled},
+	} {
+		s, err := folded(t, entries...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, why := s.WayBack(); back != rollout.NoWayBack || why == "" {
+			t.Errorf("%s: way back %s (%q), want none and why", s.Stage, back, why)
+		}
+	}
+}
+
 // Whatever the machine allows, a rollback is allowed as long as a rollout is
 // under way, and always leads to settled.
 func TestRollbackIsAlwaysAllowed(t *testing.T) {
