@@ -34,10 +34,11 @@ var ratios = [...]struct{ times, belief float64 }{
 type process struct {
 	logs    [len(ratios)]float64
 	elapsed time.Duration
+	burst   float64 // logarithm of the most that a burst counts for
 }
 
-func newProcess() *process {
-	p := &process{}
+func newProcess(maxBurst float64) *process {
+	p := &process{burst: math.Log(maxBurst)}
 	for i := range p.logs {
 		p.logs[i] = math.Log(fromStart)
 	}
@@ -53,7 +54,7 @@ func arisen(d time.Duration) float64 {
 func (p *process) add(span time.Duration, gain func(ratio float64) float64) {
 	fresh := math.Log(arisen(p.elapsed+span) - arisen(p.elapsed))
 	p.elapsed += span
-	most := math.Log(maxBurst) * (1 + span.Minutes())
+	most := p.burst * (1 + span.Minutes())
 	for i, r := range ratios {
 		p.logs[i] = logAdd(p.logs[i], fresh) + min(gain(r.times), most)
 	}
@@ -96,8 +97,9 @@ func recordedGain(bad, n int64, p0 float64) func(float64) float64 {
 
 // logEvidence is the log e-value of the whole rollout for m. recorded is an
 // upper limit of stable's share, for runs without a control arm; NaN is none.
-func logEvidence(runs []run, m Metric, recorded float64) float64 {
-	p := newProcess()
+// A burst multiplies it by most at most.
+func logEvidence(runs []run, m Metric, recorded, most float64) float64 {
+	p := newProcess(most)
 	for _, r := range runs {
 		beside := share(r.candidate.Requests, r.candidate.Requests+r.stable.Requests)
 		for _, c := range r.cells {

@@ -53,7 +53,9 @@ func gather(q Question) evidence {
 			samples = append(samples, whole(s))
 		}
 	}
-	slices.SortFunc(samples, inTime)
+	if !slices.IsSortedFunc(samples, inTime) {
+		slices.SortFunc(samples, inTime)
+	}
 	for len(samples) > 0 {
 		n := slices.IndexFunc(samples, func(s Sample) bool { return s.Weight != samples[0].Weight })
 		if n < 0 {
@@ -119,7 +121,10 @@ func cells(samples []Sample, candidate string) []cell {
 		at    = int64(-1)
 	)
 	byMiddle := slices.Clone(samples)
-	slices.SortStableFunc(byMiddle, func(a, b Sample) int { return middle(a).Compare(middle(b)) })
+	inMiddle := func(a, b Sample) int { return middle(a).Compare(middle(b)) }
+	if !slices.IsSortedFunc(byMiddle, inMiddle) {
+		slices.SortStableFunc(byMiddle, inMiddle)
+	}
 	start := samples[0].From
 	for _, s := range byMiddle {
 		if i := int64(middle(s).Sub(start) / width); i != at || len(out) == 0 {

@@ -11,6 +11,12 @@ import (
 // The parts of Alpha by metric; those that are judged share the whole of it.
 var parts = map[Metric]float64{Errors: 14, Slow: 4, CPU: 1, Memory: 1}
 
+// suspicion is the e-value, bursts and unsteadiness in full, from which a
+// candidate is not passed while its effect is one to act on; at most 1 in 20
+// equal and steady candidates is held up by it for a while. Without it a small
+// weight, at which much is allowed, would pass what is about to be failed.
+const suspicion = 20.0
+
 // baselinePart of a metric's alpha is spent on the limit of stable's recorded
 // share, where that is the control.
 const baselinePart = 0.1
@@ -24,7 +30,8 @@ const baselinePart = 0.1
 // served MinRequests, and for every share the upper bound of its excess at
 // this weight is below WorseBy/weight. At weight 1000 nothing serves beside
 // it: it is held against the recorded window, and passes on time if it served
-// at all. All else is inconclusive.
+// at all. A candidate under suspicion passes nowhere. All else is
+// inconclusive.
 func Judge(q Question) Judgement {
 	ev := gather(q)
 	j := Judgement{
@@ -107,7 +114,8 @@ func judgeShare(m Metric, q Question, ev evidence, base []Sample, j Judgement, l
 		recorded = upperShare(float64(j.StableCounts.of(m)), float64(j.StableCounts.Requests), baselinePart*alpha)
 		f.Threshold = 1 / ((1 - baselinePart) * alpha)
 	}
-	log := logEvidence(ev.runs, m, recorded)
+	suspect := logEvidence(ev.runs, m, recorded, math.Inf(1)) >= math.Log(suspicion)
+	log := logEvidence(ev.runs, m, recorded, maxBurst)
 	if log > 0 {
 		log /= unsteadiness(m, base, ev.ofStable(q.Stable))
 	}
@@ -123,9 +131,15 @@ func judgeShare(m Metric, q Question, ev evidence, base []Sample, j Judgement, l
 		a := armsOf(m, j)
 		f.UpperBound = excessBound(a.candidate, a.ofCandidate, a.stable, a.ofStable)
 	}
-	if log >= math.Log(f.Threshold) && l.worthwhile(m, ev.runs, j) {
+	worthwhile := l.worthwhile(m, ev.runs, j)
+	shown := j.Control == Beside && f.UpperBound < f.Allowed
+	onTime := q.Weight >= 1000 && j.CandidateCounts.Requests > 0
+	switch {
+	case worthwhile && log >= math.Log(f.Threshold):
 		f.Verdict = Fail
-	} else if j.Control == Beside && f.UpperBound < f.Allowed {
+	case worthwhile && suspect:
+		f.Detail += ", under suspicion"
+	case shown || onTime:
 		f.Verdict = Pass
 	}
 	return f
@@ -169,7 +183,10 @@ func (j *Judgement) conclude(q Question, ev evidence) {
 		switch {
 		case f.Verdict == Fail:
 			failed = append(failed, f.Detail)
-		case f.Verdict == Inconclusive && (f.Metric == Errors || f.Metric == Slow):
+		case f.Verdict != Inconclusive || f.Metric == CPU || f.Metric == Memory:
+		case f.UpperBound < f.Allowed || q.Weight >= 1000:
+			open = append(open, f.Detail)
+		default:
 			open = append(open, fmt.Sprintf("%s may still be %s worse, allowed %s", f.Metric, percent(f.UpperBound), percent(f.Allowed)))
 		}
 	}
@@ -183,6 +200,8 @@ func (j *Judgement) conclude(q Question, ev evidence) {
 		j.Reason = fmt.Sprintf("baking for another %s", bakes.Sub(q.Now).Round(time.Second))
 	case silent != "":
 		j.Reason = silent
+	case q.Weight >= 1000 && len(open) > 0:
+		j.Reason = strings.Join(open, "; ")
 	case q.Weight >= 1000 && j.Control == Recorded:
 		j.Verdict, j.Reason = Pass, "passed on time: nothing serves beside the candidate, and it is not shown worse than stable's recorded window"
 	case q.Weight >= 1000:
@@ -190,7 +209,10 @@ func (j *Judgement) conclude(q Question, ev evidence) {
 	case j.CandidateCounts.Requests < q.Limits.MinRequests:
 		j.Reason = fmt.Sprintf("the candidate served %d requests, %d needed", j.CandidateCounts.Requests, q.Limits.MinRequests)
 	case len(open) > 0:
-		j.Reason = strings.Join(open, "; ") + fmt.Sprintf("; about %d more requests to the candidate needed", j.NeededRequests)
+		j.Reason = strings.Join(open, "; ")
+		if j.NeededRequests > 0 {
+			j.Reason += fmt.Sprintf("; about %d more requests to the candidate needed", j.NeededRequests)
+		}
 	default:
 		j.Verdict, j.Reason = Pass, "the candidate's excess is shown to be within the limits"
 		if q.Limits.Errors == nil && q.Limits.Slow == nil {

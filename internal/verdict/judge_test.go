@@ -73,6 +73,12 @@ func TestJudge(t *testing.T) {
 		{"bad before the last shift", with(asked(50, 60*time.Second, append(
 			during(start.Add(-time.Minute), 60, 10, rate{requests: 297}, rate{requests: 3, errors: 1}),
 			during(start, 60, 50, rate{requests: 285}, rate{requests: 15})...)), func(*Question) {}), Fail, "errors", Beside},
+		{"suspected at a weight that allows anything", with(asked(1, 60*time.Second, append(
+			during(start, 60, 1, rate{requests: 300}, rate{requests: 1})[:118],
+			Sample{Revision: stable, From: start.Add(59 * time.Second), To: start.Add(time.Minute), Weight: 1, Requests: 300},
+			Sample{Revision: candidate, From: start.Add(59 * time.Second), To: start.Add(time.Minute), Weight: 1, Requests: 40, Errors: 40},
+			Sample{Revision: candidate, From: start.Add(58 * time.Second), To: start.Add(59 * time.Second), Weight: 1, Requests: 40, Errors: 40})),
+			func(q *Question) { q.Limits.MinRequests = 1 }), Inconclusive, "under suspicion", Beside},
 		{"100 % without a past", asked(1000, time.Minute, only(candidate, during(start, 60, 1000, rate{}, rate{requests: 300}))), Pass, "no recorded window", Absent},
 		{"100 % without traffic", asked(1000, time.Minute, nil), Inconclusive, "serve no request", Absent},
 		{"100 % as recorded", recorded(rate{requests: 300, errors: 1}), Pass, "passed on time", Recorded},
