@@ -28,8 +28,8 @@ type release struct {
 	runner *phase.Runner
 }
 
-// compose reads the files and wires the adapters that phase p needs.
-func (env *environment) compose(p rollout.Phase) (*release, error) {
+// compose reads the files and wires the adapters.
+func (env *environment) compose() (*release, error) {
 	cfg, err := config.Load(env.commands.Config)
 	if err != nil {
 		return nil, err
@@ -57,21 +57,10 @@ func (env *environment) compose(p rollout.Phase) (*release, error) {
 	if cfg.Probe != nil {
 		r.runner.Probe = outside{*cfg.Probe}
 	}
-	if cfg.Schema == nil || !touchesSchema(p) {
-		return r, nil
+	if cfg.Schema != nil {
+		r.runner.OpenDatabase = env.database(cfg.Schema.URLEnv)
 	}
-	return r, env.connect(r)
-}
-
-// touchesSchema reports whether a phase asks the database; rollback and tick
-// must work without it.
-func touchesSchema(p rollout.Phase) bool {
-	switch p {
-	case rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Promote, rollout.Contract:
-		return true
-	case rollout.Tick, rollout.Retire, rollout.Rollback:
-	}
-	return false
+	return r, nil
 }
 
 func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
@@ -86,27 +75,25 @@ func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
 	return api.NewClient(target.Agent, token)
 }
 
-// connect gives the way to the database of the schema changes. It is opened
-// when the phase first asks, so that a phase can say what is served where the
-// database does not answer.
-func (env *environment) connect(r *release) error {
-	name := r.cfg.Schema.URLEnv
-	url := env.Getenv(name)
-	if url == "" {
-		return &inputError{
-			err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", name),
-			hint: "set it, for example to postgres://user:password@host/database",
+// database gives the way to the database of the schema changes. It is opened
+// when a phase first asks, so that a phase which need not ask works without it,
+// and one which must can say what is served where it does not answer.
+func (env *environment) database(name string) func(context.Context) (phase.Database, error) {
+	return func(ctx context.Context) (phase.Database, error) {
+		url := env.Getenv(name)
+		if url == "" {
+			return nil, &inputError{
+				err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", name),
+				hint: "set it, for example to postgres://user:password@host/database",
+			}
 		}
-	}
-	env.out.hideURL(url)
-	r.runner.OpenDatabase = func(ctx context.Context) (phase.Database, error) {
+		env.out.hideURL(url)
 		db, err := database.Open(ctx, url, database.Options{})
 		if err != nil {
 			return nil, fmt.Errorf("database of %s: %w", name, err)
 		}
 		return db, nil
 	}
-	return nil
 }
 
 // identify says in whose name the phase runs. GitHub's variables are used

@@ -94,7 +94,7 @@ func (c *rollbackCmd) Run(ctx context.Context, env *environment) error {
 
 // run runs a phase and writes how it ended.
 func (env *environment) run(ctx context.Context, work phase.Work) error {
-	r, err := env.compose(work.Request.Phase)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if !known(p) {
 		return &inputError{fmt.Errorf("%q is not a phase: %s", c.Phase, names()), "name one of them"}
 	}
-	r, err := env.compose(p)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ type statusCmd struct{}
 
 // Run shows record and reality.
 func (c *statusCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose("")
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ type planCmd struct{ revisionFlag }
 
 // Run shows what a release would do.
 func (c *planCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose(rollout.Plan)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package cli_test
+package cli
 
 import (
 	"context"
@@ -19,7 +19,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/gapless-deploy/gapless/internal/cli"
 	"github.com/gapless-deploy/gapless/internal/ledger"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
 	"github.com/gapless-deploy/gapless/internal/probe"
@@ -29,11 +28,12 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"gapless": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-			code := cli.Run(ctx, cli.Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Version: "test"})
+			code := Run(ctx, Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Version: "test"})
 			stop()
 			os.Exit(code)
 		},
-		"service": service,
+		"service":        service,
+		"gapless-killed": killed,
 	})
 }
 
@@ -97,7 +97,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until,
+			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until, "survive": survive,
 		},
 	})
 }

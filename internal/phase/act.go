@@ -235,6 +235,7 @@ func (s *session) settle(ctx context.Context, step plan.Settle) error {
 	if err != nil {
 		return err
 	}
+	s.noteUsage(ctx)
 	return s.observe(ctx)
 }
 

@@ -51,7 +51,7 @@ func (s *session) openDatabase(ctx context.Context) error {
 		return nil
 	}
 	if s.r.OpenDatabase == nil {
-		return fmt.Errorf("%w: the rollout has schema changes, but the config names no database", errInput)
+		return fmt.Errorf("%w: the rollout has schema changes, but the config names no database", ErrInput)
 	}
 	db, err := s.r.OpenDatabase(ctx)
 	if err != nil {
@@ -59,6 +59,21 @@ func (s *session) openDatabase(ctx context.Context) error {
 	}
 	s.db = db
 	return nil
+}
+
+// noteUsage has the database take its first look at who still uses the old
+// form, so that contract can tell use from history. Where it does not answer,
+// contract takes that look and waits the longer.
+func (s *session) noteUsage(ctx context.Context) {
+	for _, c := range plan.Owing(s.in) {
+		err := s.openDatabase(ctx)
+		if err == nil {
+			_, err = s.db.Usage(ctx, c, s.settledAt())
+		}
+		if err != nil {
+			s.warn(fmt.Sprintf("change %s: who uses the old form could not be looked at, contract will wait the longer: %v", c.ID, err))
+		}
+	}
 }
 
 // settledAt is from when on nobody should write the old form any more.
