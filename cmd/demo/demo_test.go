@@ -184,7 +184,7 @@ func TestCompare(t *testing.T) {
 		"update address set street_name = street",
 	}
 	contracted := append(expanded[:2:2], "create schema gapless",
-		"create table gapless.archive as select id, street from address", "alter table address drop column street")
+		`create table gapless."archive-1" as select id, street from address`, "alter table address drop column street")
 	for _, tc := range []struct {
 		name            string
 		sql             []string
@@ -197,9 +197,9 @@ func TestCompare(t *testing.T) {
 		{name: "new form spoilt", sql: append(expanded[:2:2], "update address set house_number = 'x' where id = 3"), clobbered: 1, where: "new form"},
 		{name: "row gone", sql: append(expanded[:2:2], "delete from address where id = 3"), lost: 1, where: "new form"},
 		{name: "contracted, all well", sql: contracted, contracted: true},
-		{name: "archive spoilt", sql: append(contracted[:5:5], "update gapless.archive set street = 'x' where id = 3"),
+		{name: "archive spoilt", sql: append(contracted[:5:5], `update gapless."archive-1" set street = 'x' where id = 3`),
 			contracted: true, clobbered: 1, where: "archive"},
-		{name: "archive not whole", sql: append(contracted[:5:5], "delete from gapless.archive where id = 3"),
+		{name: "archive not whole", sql: append(contracted[:5:5], `delete from gapless."archive-1" where id = 3`),
 			contracted: true, lost: 1, where: "archive"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestCompare(t *testing.T) {
 			}
 			d := &demo{stage: &stage{conn: conn}, model: load.NewModel(rows), ledger: ledger.New(ledger.Options{})}
 			if tc.contracted {
-				d.contracted, d.account.archive = time.Now(), "gapless.archive"
+				d.contracted, d.account.archive = time.Now(), `gapless."archive-1"`
 			}
 			if err := d.compare(t.Context()); err != nil {
 				t.Fatal(err)
@@ -235,5 +235,21 @@ func TestCompare(t *testing.T) {
 				t.Errorf("found %v, want address 3 in the %s", found[0], tc.where)
 			}
 		})
+	}
+}
+
+func TestCommentShowsWhatIsNew(t *testing.T) {
+	var c comment
+	first := "book: on trial\n  Users get  a\n\nWhat happened\n  When  What\n  1  expand\n\n- Record 1\n"
+	if got := c.changes(first); got != first {
+		t.Errorf("the first comment is shown as\n%s", got)
+	}
+	if got := c.changes(first); got != "\n" {
+		t.Errorf("the same comment is shown as\n%s", got)
+	}
+	second := "book: released\n  Users get  a\n\nWhat happened\n  When   What\n  1      expand\n  2      promote\n\n- Record 2\n"
+	want := "book: released\n  Users get  a\n\nWhat happened\n  2      promote\n\n- Record 2\n"
+	if got := c.changes(second); got != want {
+		t.Errorf("the second comment is shown as\n%swant\n%s", got, want)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/gapless-deploy/gapless/cmd/demo/load"
@@ -10,8 +11,9 @@ import (
 
 // killExpand kills expand in the middle of its backfill.
 func (d *demo) killExpand(ctx context.Context) error {
-	c := d.gaplessCommand(ctx, d.out, "expand", "--revision", newRevision)
-	d.out.command(c.line)
+	args := []string{"expand", "--revision", newRevision}
+	d.out.command(args)
+	c := d.gaplessCommand(ctx, io.Discard, d.out.indented(), args...)
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("%s: %w", c.line, err)
 	}

@@ -25,12 +25,12 @@ type command struct {
 	line string
 }
 
-// gaplessCommand prepares one run; what it says goes to out, indented.
-func (s *stage) gaplessCommand(ctx context.Context, out io.Writer, args ...string) *command {
+// gaplessCommand prepares one run. Its report goes to report, what it tells
+// meanwhile to progress.
+func (s *stage) gaplessCommand(ctx context.Context, report, progress io.Writer, args ...string) *command {
 	cmd := exec.CommandContext(ctx, s.gapless, args...)
 	cmd.Dir, cmd.Env = s.dir, s.environment()
-	text := &indented{out: out, start: true}
-	cmd.Stdout, cmd.Stderr = text, text
+	cmd.Stdout, cmd.Stderr = report, progress
 	// Ctrl-C is for us; gapless gets it from here, and time to be safe.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }

@@ -14,6 +14,8 @@ import (
 // output is what a person reads. The first error of writing is kept and ends
 // the demo at its end.
 type output struct {
+	comment comment
+
 	mu  sync.Mutex
 	w   io.Writer
 	err error
@@ -49,7 +51,27 @@ func (o *output) stage(s *stage, opts options) {
 	o.say("%s addresses in PostgreSQL, %g requests a second on http://%s", grouped(opts.Rows), opts.Rate, s.public)
 }
 
-func (o *output) command(line string) { o.say("\n$ %s", line) }
+func (o *output) command(args []string) { o.say("\n$ gapless %s", strings.Join(args, " ")) }
+
+// indented sets what gapless tells apart from what the demo does.
+func (o *output) indented() io.Writer { return &indented{out: o, start: true} }
+
+func (o *output) tell(text string) {
+	// Write keeps the error.
+	_, _ = io.WriteString(o.indented(), text)
+}
+
+// report shows what gapless printed at the end of a phase: the rollout comment
+// as far as it is new, of anything else all.
+func (o *output) report(phase, text string) {
+	if strings.TrimSpace(text) == "" {
+		return
+	}
+	if phase != "plan" && phase != "status" {
+		text = o.comment.changes(text)
+	}
+	o.tell(text)
+}
 
 func (o *output) kept(s *stage) {
 	o.say("\nEverything stands until Ctrl-C:")

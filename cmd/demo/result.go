@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/cmd/demo/load"
 )
@@ -45,7 +42,7 @@ type switchTime struct {
 // compare holds the whole table against the model, row by row, in each form
 // that is there, and the archive where the old form is gone.
 func (d *demo) compare(ctx context.Context) error {
-	table := pgx.Identifier{"address"}
+	const table = "address"
 	found, err := load.NewForm(ctx, d.conn, table)
 	if err != nil {
 		return err
@@ -61,8 +58,7 @@ func (d *demo) compare(ctx context.Context) error {
 	if d.account.archive == "" {
 		return fmt.Errorf("the record names no archive of the column that was dropped")
 	}
-	archive := pgx.Identifier(strings.Split(d.account.archive, "."))
-	if found, err = load.OldForm(ctx, d.conn, archive); err != nil {
+	if found, err = load.OldForm(ctx, d.conn, d.account.archive); err != nil {
 		return err
 	}
 	d.model.Compare("archive", d.contracted, found)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -158,33 +160,49 @@ const patience = time.Minute
 // must runs a phase until it is done. A phase that says that it is too early
 // is run again, as a scheduled job would be.
 func (d *demo) must(ctx context.Context, args ...string) error {
-	for until := time.Now().Add(patience); ; {
-		status, err := d.phase(ctx, args...)
-		if err != nil {
+	status, err := d.phase(ctx, args...)
+	for until := time.Now().Add(patience); err == nil && status == waiting && time.Now().Before(until); {
+		if err := pause(ctx, time.Second); err != nil {
 			return err
 		}
-		if status == done {
-			return nil
-		}
-		if status != waiting || time.Now().After(until) {
-			return fmt.Errorf("gapless %s ended with status %d", args[0], status)
-		}
-		if err := pause(ctx, 2*time.Second); err != nil {
-			return err
-		}
+		status, err = d.again(ctx, args...)
 	}
+	if err == nil && status != done {
+		err = fmt.Errorf("gapless %s ended with status %d", args[0], status)
+	}
+	return err
 }
 
-// phase runs gapless once and takes note of what its record says.
+// phase runs gapless once, shows what it tells and what is new in its report.
 func (d *demo) phase(ctx context.Context, args ...string) (int, error) {
-	c := d.gaplessCommand(ctx, d.out, args...)
-	d.out.command(c.line)
+	d.out.command(args)
+	var report bytes.Buffer
+	status, err := d.once(ctx, &report, d.out.indented(), args...)
+	d.out.report(args[0], report.String())
+	return status, err
+}
+
+// again runs a phase that waits once more. As long as it waits, nothing is new.
+func (d *demo) again(ctx context.Context, args ...string) (int, error) {
+	var report, told bytes.Buffer
+	status, err := d.once(ctx, &report, &told, args...)
+	if status != waiting {
+		d.out.command(args)
+		d.out.tell(told.String())
+		d.out.report(args[0], report.String())
+	}
+	return status, err
+}
+
+// once runs gapless and takes note of what its record says.
+func (d *demo) once(ctx context.Context, report, told io.Writer, args ...string) (int, error) {
+	c := d.gaplessCommand(ctx, report, told, args...)
 	status, err := c.run()
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("%s: %w", c.line, ctx.Err())
+	}
 	if err != nil {
 		return 0, err
-	}
-	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("%s: %w", c.line, err)
 	}
 	return status, d.account.read(d.stage.dir, d.ledger)
 }

@@ -151,7 +151,24 @@ func (s *stage) startDatabase(ctx context.Context, rows int, log io.Writer) erro
 		return fmt.Errorf("connect to the database: %w", err)
 	}
 	s.later(s.conn.Close)
+	if err := s.watchStatements(ctx); err != nil {
+		return err
+	}
 	return load.Seed(ctx, s.conn, rows)
+}
+
+// watchStatements has the server count statements, where it can: contract asks
+// it who still reads the old form.
+func (s *stage) watchStatements(ctx context.Context) error {
+	var loaded bool
+	err := s.conn.QueryRow(ctx, "select current_setting('shared_preload_libraries') like '%pg_stat_statements%'").Scan(&loaded)
+	if err == nil && loaded {
+		_, err = s.conn.Exec(ctx, "create extension if not exists pg_stat_statements")
+	}
+	if err != nil {
+		return fmt.Errorf("watch statements: %w", err)
+	}
+	return nil
 }
 
 // configure writes the user's files into place: those of testdata/demo, with

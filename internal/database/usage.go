@@ -20,9 +20,18 @@ import (
 func (db *DB) Usage(ctx context.Context, c change.Change, since time.Time) (change.Usage, error) {
 	var u change.Usage
 	err := db.with(ctx, c.ID, func(s *session) error {
-		st, err := admit(ctx, s, c, "usage", rollout.Expanded, rollout.Contracting)
+		st, err := admit(ctx, s, c, "usage", rollout.Absent, rollout.Expanding, rollout.Expanded, rollout.Contracting, rollout.Contracted)
 		if err != nil {
 			return err
+		}
+		switch st.state {
+		case rollout.Absent, rollout.Expanding:
+			u.Unknown = []string{fmt.Sprintf("change %s is %s: nothing notes who writes the old form", c.ID, st.state)}
+			return nil
+		case rollout.Contracted: // nobody can
+			u.Quiet = true
+			return s.QueryRow(ctx, `select contracted_at from gapless.change where id = $1`, c.ID).Scan(&u.QuietSince)
+		case rollout.Expanded, rollout.Contracting:
 		}
 		r, err := s.relation(ctx, c, st)
 		if err != nil {
@@ -181,7 +190,9 @@ func (w *watcher) compare(ctx context.Context, schema string, reset *time.Time, 
 		var at time.Time
 		_, err = pgx.ForEachRow(rows, []any{&query, &at}, func() error {
 			w.used(at)
-			if at.After(w.since) && len(w.u.Statements) < 20 {
+			// One that has not run again for quiet_for is history; the first look
+			// cannot tell history from use, and waits as long.
+			if at.After(w.since) && now.Sub(at) < w.r.change.QuietFor && len(w.u.Statements) < 20 {
 				w.u.Statements = append(w.u.Statements, strings.Join(strings.Fields(query), " "))
 			}
 			return nil

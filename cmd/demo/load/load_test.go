@@ -19,8 +19,6 @@ import (
 
 const rows = 800
 
-func table() pgx.Identifier { return pgx.Identifier{"address"} }
-
 // book is a running address book under load.
 type book struct {
 	conn   *pgx.Conn
@@ -73,7 +71,7 @@ func (b *book) after(requests int64) ledger.Summary {
 
 func (b *book) compare(t *testing.T) []load.Damage {
 	t.Helper()
-	found, err := load.OldForm(t.Context(), b.conn, table())
+	found, err := load.OldForm(t.Context(), b.conn, "address")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +182,7 @@ func TestBothFormsAreReadAlike(t *testing.T) {
 		house_number = substring(street from ' (\d+\s*[[:alpha:]]?)$')`); err != nil {
 		t.Fatal(err)
 	}
-	found, err := load.NewForm(t.Context(), conn, table())
+	found, err := load.NewForm(t.Context(), conn, "address")
 	if err != nil {
 		t.Fatal(err)
 	}

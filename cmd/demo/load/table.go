@@ -32,8 +32,9 @@ func Seed(ctx context.Context, conn *pgx.Conn, n int) error {
 	return nil
 }
 
-// OldForm reads the table, or an archive of it, as the old revision does.
-func OldForm(ctx context.Context, conn *pgx.Conn, table pgx.Identifier) ([]Row, error) {
+// OldForm reads the table, or an archive of it, as the old revision does. table
+// is its name as SQL has it, quoted where that is needed.
+func OldForm(ctx context.Context, conn *pgx.Conn, table string) ([]Row, error) {
 	return read(ctx, conn, table, "street", func(row pgx.CollectableRow) (Row, error) {
 		var r Row
 		err := row.Scan(&r.ID, &r.Line)
@@ -42,7 +43,7 @@ func OldForm(ctx context.Context, conn *pgx.Conn, table pgx.Identifier) ([]Row, 
 }
 
 // NewForm reads the table as the new revision does.
-func NewForm(ctx context.Context, conn *pgx.Conn, table pgx.Identifier) ([]Row, error) {
+func NewForm(ctx context.Context, conn *pgx.Conn, table string) ([]Row, error) {
 	return read(ctx, conn, table, "street_name, house_number", func(row pgx.CollectableRow) (Row, error) {
 		var r Row
 		var name, number *string
@@ -52,15 +53,15 @@ func NewForm(ctx context.Context, conn *pgx.Conn, table pgx.Identifier) ([]Row, 
 	})
 }
 
-func read(ctx context.Context, conn *pgx.Conn, table pgx.Identifier, columns string, scan pgx.RowToFunc[Row]) ([]Row, error) {
+func read(ctx context.Context, conn *pgx.Conn, table string, columns string, scan pgx.RowToFunc[Row]) ([]Row, error) {
 	// One statement, one snapshot.
-	rows, err := conn.Query(ctx, "select id, "+columns+" from "+table.Sanitize())
+	rows, err := conn.Query(ctx, "select id, "+columns+" from "+table)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", table.Sanitize(), err)
+		return nil, fmt.Errorf("read %s: %w", table, err)
 	}
 	found, err := pgx.CollectRows(rows, scan)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", table.Sanitize(), err)
+		return nil, fmt.Errorf("read %s: %w", table, err)
 	}
 	return found, nil
 }
