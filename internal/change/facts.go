@@ -66,7 +66,8 @@ type Usage struct {
 	// QuietSince is the latest time at which it may have been used.
 	QuietSince  time.Time
 	LastWriters []Writer
-	// Statements name an old column and ran since; without their values.
+	// Statements name an old column and may have run within quiet_for; without
+	// their values.
 	Statements []string
 	// Unknown are the signals that could not be read: they hold, too.
 	Unknown []string
