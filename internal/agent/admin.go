@@ -28,10 +28,10 @@ func (a *agent) handler() http.Handler {
 		return a.shift(to)
 	}))
 	guarded.HandleFunc("PUT /v1/sides/{side}", change(a, func(r *http.Request, to api.Launch) (api.Done, error) {
-		return a.launchSide(api.Side(r.PathValue("side")), to)
+		return a.launchSide(r.Context(), api.Side(r.PathValue("side")), to)
 	}))
 	guarded.HandleFunc("DELETE /v1/sides/{side}", change(a, func(r *http.Request, to api.Retire) (api.Done, error) {
-		return a.retire(api.Side(r.PathValue("side")), to)
+		return a.retire(r.Context(), api.Side(r.PathValue("side")), to)
 	}))
 	guarded.HandleFunc("GET /v1/counts", a.counts)
 	guarded.Handle("GET /metrics", a.metrics())
@@ -99,7 +99,7 @@ func (a *agent) counts(w http.ResponseWriter, r *http.Request) {
 func (a *agent) answer(w http.ResponseWriter, result any, err error) {
 	status := http.StatusOK
 	if err != nil {
-		refusal := (*api.Refusal)(nil)
+		refusal := (*api.RefusedError)(nil)
 		if !errors.As(err, &refusal) {
 			refusal = api.Refuse(api.CodeFailed, "%v", err)
 		}

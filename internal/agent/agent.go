@@ -75,7 +75,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return errors.Join(err, admin.Close())
 	}
-	if err := a.resume(); err != nil {
+	if err := a.resume(ctx); err != nil {
 		return errors.Join(err, admin.Close(), public.Close())
 	}
 	return a.serve(ctx, public, admin)
@@ -104,7 +104,7 @@ func newAgent(opts Options) (*agent, error) {
 
 // resume puts in place what the state file tells: instances that still run are
 // taken over, missing ones started, others of ours ended.
-func (a *agent) resume() error {
+func (a *agent) resume(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.saved.write(a.opts.State); err != nil {
@@ -117,7 +117,7 @@ func (a *agent) resume() error {
 	}
 	for side, state := range a.saved.Sides {
 		if state.Desired > 0 {
-			a.fleets[side] = a.launch(side, state)
+			a.fleets[side] = a.launch(ctx, side, state)
 		}
 	}
 	if len(a.saved.Weights) > 0 {
@@ -142,7 +142,7 @@ func (a *agent) serve(ctx context.Context, public, admin net.Listener) error {
 	}
 	a.opts.Log.Info("agent serves", "service", a.opts.Service, "public", public.Addr().String(), "admin", admin.Addr().String())
 	<-ctx.Done()
-	err := a.end(front, back)
+	err := a.end(ctx, front, back)
 	stop()
 	return errors.Join(err, all.Wait())
 }
@@ -175,8 +175,8 @@ func (a *agent) awaitServing(ctx context.Context) {
 
 // end lets requests in flight finish, then ends the instances and writes down
 // that none is left.
-func (a *agent) end(front, back *http.Server) error {
-	drain, cancel := context.WithTimeout(context.Background(), a.opts.Drain)
+func (a *agent) end(ctx context.Context, front, back *http.Server) error {
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Drain)
 	defer cancel()
 	var faults []error
 	if err := front.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -193,25 +193,17 @@ func (a *agent) end(front, back *http.Server) error {
 	a.mu.Unlock()
 	var all errgroup.Group
 	for _, fleet := range fleets {
-		all.Go(func() error { _, err := fleet.Stop(drainLeft(drain)); return err })
+		all.Go(func() error { _, err := fleet.Stop(drain); return err })
 	}
 	faults = append(faults, all.Wait(), back.Close())
 	faults = append(faults, a.save(), front.Close())
 	return errors.Join(faults...)
 }
 
-func drainLeft(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return 0
-	}
-	return max(0, time.Until(deadline))
-}
-
 // launch starts the fleet of a side. a.mu is held.
-func (a *agent) launch(side api.Side, state savedSide) *supervisor.Fleet {
+func (a *agent) launch(ctx context.Context, side api.Side, state savedSide) *supervisor.Fleet {
 	key := tally.Key{Side: side, Revision: state.Revision}
-	return a.super.Launch(supervisor.Order{
+	return a.super.Launch(ctx, supervisor.Order{
 		Side: side, Revision: state.Revision, Spec: state.Spec,
 		Launch: state.Launch, Known: state.Processes,
 		Door: func(address string) supervisor.Target {

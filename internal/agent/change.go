@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"reflect"
 	"time"
@@ -49,7 +50,7 @@ func (a *agent) setMark(to api.SetMark) (api.Done, error) {
 }
 
 // launchSide puts a revision on a side that takes no traffic.
-func (a *agent) launchSide(side api.Side, order api.Launch) (api.Done, error) {
+func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch) (api.Done, error) {
 	if err := side.Check(); err != nil {
 		return api.Done{}, api.Refuse(api.CodeInvalid, "%v", err)
 	}
@@ -82,8 +83,8 @@ func (a *agent) launchSide(side api.Side, order api.Launch) (api.Done, error) {
 		}
 		return api.Done{}, err
 	}
-	a.dismiss(side, former)
-	a.fleets[side] = a.launch(side, a.saved.Sides[side])
+	a.dismiss(ctx, side, former)
+	a.fleets[side] = a.launch(ctx, side, a.saved.Sides[side])
 	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", spec.Instances)
 	return api.Done{Token: a.saved.token()}, nil
 }
@@ -139,21 +140,23 @@ func (a *agent) definition(side api.Side, order api.Launch) (api.Spec, error) {
 }
 
 // dismiss drains and ends a fleet that was replaced, in the background. a.mu is held.
-func (a *agent) dismiss(side api.Side, former *supervisor.Fleet) {
+func (a *agent) dismiss(ctx context.Context, side api.Side, former *supervisor.Fleet) {
 	if former == nil {
 		return
 	}
 	a.leaving = append(a.leaving, leaving{side, former})
 	go func() {
-		if _, err := a.farewell(former, a.opts.Drain); err != nil {
+		if _, err := a.farewell(ctx, former, a.opts.Drain); err != nil {
 			a.opts.Log.Error("a replaced revision does not end", "side", side, "error", err)
 		}
 	}()
 }
 
-// farewell ends a fleet and forgets it.
-func (a *agent) farewell(fleet *supervisor.Fleet, drain time.Duration) (cut int, err error) {
-	cut, err = fleet.Stop(drain)
+// farewell ends a fleet and forgets it, even where the caller does not wait.
+func (a *agent) farewell(ctx context.Context, fleet *supervisor.Fleet, drain time.Duration) (cut int, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	cut, err = fleet.Stop(ctx)
 	if err != nil {
 		return cut, err
 	}
@@ -222,7 +225,7 @@ func (a *agent) canServe(side api.Side, weight int) error {
 }
 
 // retire drains and ends the instances of a side and returns when they are gone.
-func (a *agent) retire(side api.Side, order api.Retire) (api.Done, error) {
+func (a *agent) retire(ctx context.Context, side api.Side, order api.Retire) (api.Done, error) {
 	if err := side.Check(); err != nil {
 		return api.Done{}, api.Refuse(api.CodeInvalid, "%v", err)
 	}
@@ -236,7 +239,7 @@ func (a *agent) retire(side api.Side, order api.Retire) (api.Done, error) {
 	cuts := make([]int, len(fleets))
 	var all errgroup.Group
 	for i, fleet := range fleets {
-		all.Go(func() (err error) { cuts[i], err = a.farewell(fleet, order.Drain.Std()); return err })
+		all.Go(func() (err error) { cuts[i], err = a.farewell(ctx, fleet, order.Drain.Std()); return err })
 	}
 	err = all.Wait()
 	a.mu.Lock()

@@ -86,7 +86,7 @@ func TestMetricsAreInPrometheusFormatBehindTheToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer response.Body.Close()
+		defer response.Body.Close() //nolint:errcheck // everything was read
 		raw, err := io.ReadAll(response.Body)
 		if err != nil {
 			t.Fatal(err)

@@ -105,7 +105,7 @@ func (o Options) listenAdmin(ctx context.Context) (net.Listener, error) {
 		return nil, err
 	}
 	if network == "unix" {
-		return o.listenSocket(target)
+		return o.listenSocket(ctx, target)
 	}
 	if err := loopback(ctx, target); err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", o.Admin, err)
@@ -147,8 +147,8 @@ func loopback(ctx context.Context, target string) error {
 
 // listenSocket opens a unix socket that only the owner may use, in place of
 // one that an ended agent left behind.
-func (o Options) listenSocket(path string) (net.Listener, error) {
-	if conn, err := net.Dial("unix", path); err == nil {
+func (o Options) listenSocket(ctx context.Context, path string) (net.Listener, error) {
+	if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path); err == nil {
 		err := fmt.Errorf("admin socket %s: another agent answers there", path)
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -23,7 +23,7 @@ func TestAgentRefusesToStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() }) //nolint:errcheck // only there to be in the way
 	running := start(t, options(t))
 	other := filepath.Join(t.TempDir(), "agent.json")
 	if err := os.WriteFile(other, []byte(`{"version":1,"service":"billing","owner":"0123456789abcdef"}`), 0o600); err != nil {
@@ -50,6 +50,7 @@ func TestAgentRefusesToStart(t *testing.T) {
 		"no service, no address":   {func(o *agent.Options) { o.Service, o.Public = "", "8080" }, []string{"service: must be named", `"8080"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			opts := options(t)
 			c.change(&opts)
 			ctx, cancel := context.WithTimeout(t.Context(), patient)

@@ -71,6 +71,9 @@ func runInstance() error {
 	return http.Serve(listener, newService())
 }
 
+// say leaves it to the test to see what is missing.
+func say(w io.Writer, word string) { io.WriteString(w, word) } //nolint:errcheck // see above
+
 func newService() http.Handler {
 	release := make(chan struct{})
 	var once sync.Once
@@ -84,9 +87,9 @@ func newService() http.Handler {
 	mux.HandleFunc("/sick", func(http.ResponseWriter, *http.Request) { sick.Store("sick", true) })
 	mux.HandleFunc("/well", func(http.ResponseWriter, *http.Request) { sick.Delete("sick") })
 	mux.HandleFunc("/who", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "%s %d", os.Getenv("VERSION"), os.Getpid())
+		say(w, fmt.Sprint(os.Getenv("VERSION"), " ", os.Getpid()))
 	})
-	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.FormValue("name"))) })
+	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { say(w, os.Getenv(r.FormValue("name"))) })
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(w, r.Body); err != nil {
 			panic(http.ErrAbortHandler)
@@ -100,21 +103,21 @@ func newService() http.Handler {
 	})
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { once.Do(func() { close(release) }) })
 	mux.HandleFunc("/hold", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintln(w, "held")
+		say(w, "held\n")
 		http.NewResponseController(w).Flush() //nolint:errcheck // the test sees what is missing
 		select {
 		case <-release:
-			fmt.Fprintln(w, "released")
+			say(w, "released\n")
 		case <-r.Context().Done():
 		}
 	})
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, "data: one\n\n")
+		say(w, "data: one\n\n")
 		http.NewResponseController(w).Flush() //nolint:errcheck // the test sees what is missing
 		select {
 		case <-release:
-			fmt.Fprint(w, "data: two\n\n")
+			say(w, "data: two\n\n")
 		case <-r.Context().Done():
 		}
 	})

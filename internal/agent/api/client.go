@@ -164,7 +164,7 @@ func (c *Client) refused(response *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("agent %s: %w: status %d: %w", c.agent, ErrUnreachable, response.StatusCode, err)
 	}
-	refusal := &Refusal{}
+	refusal := &RefusedError{}
 	if json.Unmarshal(raw, refusal) != nil || refusal.Code == "" {
 		return fmt.Errorf("agent %s: %w: status %d is not an agent's answer", c.agent, ErrUnreachable, response.StatusCode)
 	}

@@ -50,11 +50,10 @@ const (
 // DurationBounds are the upper bounds of Sample.Durations, five to each power
 // of ten from 1 ms to 10 s; a last count holds all that took longer.
 func DurationBounds() []time.Duration {
-	steps := []time.Duration{1000, 1585, 2512, 3981, 6310}
 	bounds := make([]time.Duration, 0, 21)
-	for decade := time.Microsecond; decade < 10*time.Millisecond; decade *= 10 {
-		for _, step := range steps {
-			bounds = append(bounds, step*decade)
+	for decade := int64(1); decade <= 1000; decade *= 10 {
+		for _, microseconds := range [...]int64{1000, 1585, 2512, 3981, 6310} {
+			bounds = append(bounds, time.Duration(microseconds*decade)*time.Microsecond)
 		}
 	}
 	return append(bounds, 10*time.Second)

@@ -30,17 +30,17 @@ const (
 	CodeFailed       Code = "failed"
 )
 
-// Refusal is the body of every answer that is not a success.
-type Refusal struct {
+// RefusedError is the body of every answer that is not a success.
+type RefusedError struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 }
 
 // Error is the agent's own message.
-func (r *Refusal) Error() string { return r.Message }
+func (r *RefusedError) Error() string { return r.Message }
 
 // Unwrap gives the sentinel that the code stands for.
-func (r *Refusal) Unwrap() error {
+func (r *RefusedError) Unwrap() error {
 	switch r.Code {
 	case CodeConflict:
 		return ErrConflict
@@ -52,12 +52,13 @@ func (r *Refusal) Unwrap() error {
 		return ErrInvalid
 	case CodeUnauthorized:
 		return ErrUnauthorized
+	case CodeFailed:
 	}
 	return ErrFailed
 }
 
 // Status is the HTTP status that carries the refusal.
-func (r *Refusal) Status() int {
+func (r *RefusedError) Status() int {
 	switch r.Code {
 	case CodeConflict, CodeNotReady, CodeServing:
 		return http.StatusConflict
@@ -65,11 +66,12 @@ func (r *Refusal) Status() int {
 		return http.StatusUnprocessableEntity
 	case CodeUnauthorized:
 		return http.StatusUnauthorized
+	case CodeFailed:
 	}
 	return http.StatusInternalServerError
 }
 
 // Refuse makes a refusal.
-func Refuse(code Code, format string, args ...any) *Refusal {
-	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
+func Refuse(code Code, format string, args ...any) *RefusedError {
+	return &RefusedError{Code: code, Message: fmt.Sprintf(format, args...)}
 }

@@ -62,7 +62,7 @@ func answerAll(listener net.Listener) error {
 			return err
 		}
 		go func() {
-			defer conn.Close()
+			defer conn.Close() //nolint:errcheck // the client has gone
 			in := bufio.NewReader(conn)
 			for {
 				for {
@@ -84,8 +84,7 @@ func answerAll(listener net.Listener) error {
 
 // bareProxy is httputil's with nothing of ours, its connection pool wide enough.
 func bareProxy(backend string) http.Handler {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 1024
+	transport := &http.Transport{MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second}
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: backend})
 	proxy.Transport = transport
 	return proxy
@@ -152,7 +151,7 @@ func askAll(address string, left *atomic.Int64) (took []time.Duration, err error
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // everything was read
 	in := bufio.NewReader(conn)
 	request := []byte("GET /addresses/4711 HTTP/1.1\r\nHost: addresses.example.com\r\nUser-Agent: bench\r\nAccept: application/json\r\n\r\n")
 	for left.Add(-1) >= 0 {

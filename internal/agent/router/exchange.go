@@ -85,7 +85,7 @@ func answered(response *http.Response) error {
 		e.headAt = e.router.now()
 	}
 	if !upgraded { // an upgraded body is a connection and must stay one
-		response.Body = &watched{ReadCloser: response.Body, exchange: e, ctx: response.Request.Context()}
+		response.Body = &watched{ReadCloser: response.Body, exchange: e, gone: response.Request.Context().Done()}
 	}
 	return nil
 }
@@ -109,13 +109,18 @@ func (e *exchange) finish() {
 type watched struct {
 	io.ReadCloser
 	exchange *exchange
-	ctx      context.Context
+	gone     <-chan struct{} // closed when the client has gone
 }
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && w.ctx.Err() == nil {
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	select {
+	case <-w.gone:
+	default:
 		w.exchange.broken = true
 	}
 	return n, err

@@ -61,8 +61,11 @@ func (s *stage) public() string {
 	return front.URL
 }
 
+// say leaves it to the test to see what is missing.
+func say(w io.Writer, word string) { io.WriteString(w, word) } //nolint:errcheck // see above
+
 func says(word string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, word) }
+	return func(w http.ResponseWriter, _ *http.Request) { say(w, word) }
 }
 
 // ask sends a request straight into the router.
@@ -78,7 +81,9 @@ func deadAddress(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return listener.Addr().String()
 }
 
@@ -91,7 +96,7 @@ func TestSharesAreExactOverAThousandRequestsAndEvenlySpread(t *testing.T) {
 			s.split(1000-green, green)
 			got, early := 0, 0
 			for i := range 1000 {
-				if s.ask("GET", "/", nil).Body.String() == "green" {
+				if s.ask(http.MethodGet, "/", nil).Body.String() == "green" {
 					got++
 				}
 				if i == 499 {
@@ -115,7 +120,7 @@ func TestSharesAreExactFromConcurrentClients(t *testing.T) {
 	for range 10 {
 		all.Go(func() {
 			for range 100 {
-				s.ask("GET", "/", nil)
+				s.ask(http.MethodGet, "/", nil)
 			}
 		})
 	}
@@ -133,7 +138,7 @@ func TestInstancesShareTheLoad(t *testing.T) {
 	}
 	s.split(1000, 0)
 	for range 100 {
-		s.ask("GET", "/", nil)
+		s.ask(http.MethodGet, "/", nil)
 	}
 	for i := range hits {
 		if n := hits[i].Load(); n < 20 || n > 30 {
@@ -150,15 +155,15 @@ func TestABusyInstanceIsPassedOver(t *testing.T) {
 			entered <- struct{}{}
 			<-release
 		}
-		fmt.Fprint(w, "one")
+		say(w, "one")
 	})
 	held := make(chan struct{})
 	s.split(1000, 0)
-	go func() { defer close(held); s.ask("GET", "/hold", nil) }()
+	go func() { defer close(held); s.ask(http.MethodGet, "/hold", nil) }()
 	<-entered
 	s.serve(api.Blue, says("two"))
 	for range 10 {
-		if got := s.ask("GET", "/", nil).Body.String(); got != "two" {
+		if got := s.ask(http.MethodGet, "/", nil).Body.String(); got != "two" {
 			t.Errorf("answered by %s, which has a request in flight", got)
 		}
 	}
@@ -169,7 +174,7 @@ func TestABusyInstanceIsPassedOver(t *testing.T) {
 func TestWithoutAnyInstanceTheClientIsToldToComeBack(t *testing.T) {
 	s := newStage(t, router.Options{})
 	check := func(when string) {
-		rec := s.ask("GET", "/", nil)
+		rec := s.ask(http.MethodGet, "/", nil)
 		if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 			t.Errorf("%s: status %d, headers %v", when, rec.Code, rec.Header())
 		}
@@ -195,12 +200,12 @@ func TestWhatWasNotWrittenGoesToAnotherInstanceWithItsBody(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		fmt.Fprintf(w, "%s", body)
+		say(w, string(body))
 	})
 	s.split(1000, 0)
 	for i := range 8 {
 		body := strings.Repeat("x", i*10_000) // some fit into what is kept, some do not
-		rec := s.ask("POST", "/", strings.NewReader(body))
+		rec := s.ask(http.MethodPost, "/", strings.NewReader(body))
 		if rec.Code != http.StatusOK || rec.Body.String() != body {
 			t.Errorf("POST of %d bytes: status %d, %d bytes back", len(body), rec.Code, rec.Body.Len())
 		}
@@ -220,7 +225,7 @@ func TestWhatMayHaveBeenSeenIsNeverSentAgain(t *testing.T) {
 		})
 	}
 	s.split(1000, 0)
-	if rec := s.ask("POST", "/order", strings.NewReader("one")); rec.Code != http.StatusBadGateway {
+	if rec := s.ask(http.MethodPost, "/order", strings.NewReader("one")); rec.Code != http.StatusBadGateway {
 		t.Errorf("status %d, want 502", rec.Code)
 	}
 	if seen.Load() != 1 {
@@ -237,7 +242,7 @@ func TestTheOtherServingSideTakesOverForADeadOne(t *testing.T) {
 	s.add(api.Green, deadAddress(t))
 	s.split(500, 500)
 	for range 10 {
-		if rec := s.ask("GET", "/", nil); rec.Body.String() != "blue" {
+		if rec := s.ask(http.MethodGet, "/", nil); rec.Body.String() != "blue" {
 			t.Fatalf("status %d, %q", rec.Code, rec.Body)
 		}
 	}
@@ -250,7 +255,7 @@ func TestClientsThatGoAwayAreNoErrorsOfTheRevision(t *testing.T) {
 	s.split(1000, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
-	s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+	s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 	if got := s.book.Totals()[s.key(api.Blue)]; got.Requests != 1 || got.Errors != 0 {
 		t.Errorf("counted %d requests, %d errors, want one request without an error", got.Requests, got.Errors)
 	}
@@ -260,8 +265,10 @@ func TestABrokenAnswerIsAnErrorOfTheRevision(t *testing.T) {
 	s := newStage(t, router.Options{})
 	s.serve(api.Blue, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
-		fmt.Fprint(w, "the beginning")
-		w.(http.Flusher).Flush()
+		say(w, "the beginning")
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
 		panic(http.ErrAbortHandler)
 	})
 	s.split(1000, 0)
@@ -269,7 +276,9 @@ func TestABrokenAnswerIsAnErrorOfTheRevision(t *testing.T) {
 		if _, err := io.ReadAll(response.Body); err == nil {
 			t.Error("the client took half an answer for a whole one")
 		}
-		response.Body.Close()
+		if err := response.Body.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	counted := func() tally.Totals { return s.book.Totals()[s.key(api.Blue)] }
 	for deadline := time.Now().Add(5 * time.Second); counted().Requests == 0 && time.Now().Before(deadline); {
@@ -290,7 +299,7 @@ func TestHeadersTellTheInstanceWhoAsked(t *testing.T) {
 		s := newStage(t, router.Options{TrustForwarded: trust})
 		s.serve(api.Blue, instance)
 		s.split(1000, 0)
-		request := httptest.NewRequest("GET", "/a%2Fb?x=1;y=2&z=%zz", nil)
+		request := httptest.NewRequest(http.MethodGet, "/a%2Fb?x=1;y=2&z=%zz", nil)
 		request.Host, request.RemoteAddr = "shop.example.com", "203.0.113.9:4711"
 		request.Header = http.Header{
 			"X-Forwarded-For": {"198.51.100.7"}, "X-Forwarded-Proto": {"https"},
@@ -320,7 +329,7 @@ func TestTrailersAndEarlyHintsPass(t *testing.T) {
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
 		w.Header().Set("Trailer", "X-Sum")
-		fmt.Fprint(w, "body")
+		say(w, "body")
 		w.Header().Set("X-Sum", "42")
 	})
 	s.split(1000, 0)
@@ -328,8 +337,8 @@ func TestTrailersAndEarlyHintsPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\n\r\n")
+	defer conn.Close() //nolint:errcheck // only read from
+	say(conn, "GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\n\r\n")
 	raw, err := io.ReadAll(bufio.NewReader(conn))
 	if err != nil {
 		t.Fatal(err)
@@ -352,7 +361,7 @@ func TestNoClaimReachesADrainedInstance(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if rec := s.ask("GET", "/", nil); rec.Code != http.StatusOK {
+				if rec := s.ask(http.MethodGet, "/", nil); rec.Code != http.StatusOK {
 					t.Error(rec.Code, rec.Body)
 				}
 			}
@@ -375,7 +384,7 @@ func TestNoClaimReachesADrainedInstance(t *testing.T) {
 		})
 		s.split(1000-green, green)
 		for served.Load() < 5 {
-			s.ask("GET", "/", nil)
+			s.ask(http.MethodGet, "/", nil)
 		}
 		if side == api.Green {
 			s.split(1000, 0)

@@ -29,7 +29,7 @@ func TestAnswersTellWhoGaveThem(t *testing.T) {
 	s.split(999, 1)
 	expect("almost all is blue's", "blue", "99.9", "")
 	s.serve(api.Green, func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := w.(http.Hijacker).Hijack()
+		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return

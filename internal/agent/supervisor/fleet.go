@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,11 +17,11 @@ type Fleet struct {
 	super *Supervisor
 	order Order
 
-	running context.Context
-	halt    context.CancelFunc
+	halt context.CancelFunc // lets go of every instance
+
+	places []*instance
 
 	mu      sync.Mutex
-	places  []*instance
 	changed chan struct{} // closed and replaced when readiness changes
 
 	stopping sync.Mutex
@@ -30,38 +29,34 @@ type Fleet struct {
 	cut      int
 }
 
-// Launch starts as many instances as the order wants and returns at once.
-func (s *Supervisor) Launch(order Order) *Fleet {
-	f := &Fleet{super: s, order: order, changed: make(chan struct{})}
-	f.running, f.halt = context.WithCancel(context.Background())
+// Launch starts as many instances as the order wants and returns at once. They
+// go on when ctx ends.
+func (s *Supervisor) Launch(ctx context.Context, order Order) *Fleet {
+	running, halt := context.WithCancel(context.WithoutCancel(ctx))
+	f := &Fleet{super: s, order: order, halt: halt, changed: make(chan struct{})}
 	if err := s.forgetLogs(order.Launch); err != nil {
 		s.opts.Log.Warn("old logs stay", "error", err)
 	}
-	f.grow(order.Spec.Instances, order.Known)
-	return f
-}
-
-func (f *Fleet) grow(to int, known []Process) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for len(f.places) < to {
-		in := &instance{
-			name:  fmt.Sprintf("%s-%d.%d", f.order.Side, f.order.Launch, len(f.places)+1),
+	for i := range order.Spec.Instances {
+		f.places = append(f.places, &instance{
+			name:  fmt.Sprintf("%s-%d.%d", order.Side, order.Launch, i+1),
 			fleet: f, phase: api.Starting, done: make(chan struct{}),
-		}
-		f.places = append(f.places, in)
-		var before *Process
-		if i := slices.IndexFunc(known, func(p Process) bool { return p.Name == in.name }); i >= 0 {
-			before = &known[i]
-		}
-		go in.run(f.running, before)
+		})
 	}
+	for _, in := range f.places {
+		var before *Process
+		if i := slices.IndexFunc(order.Known, func(p Process) bool { return p.Name == in.name }); i >= 0 {
+			before = &order.Known[i]
+		}
+		go in.run(running, before)
+	}
+	return f
 }
 
 // Status tells about every instance.
 func (f *Fleet) Status() []api.Instance {
-	out := make([]api.Instance, 0, len(f.instances()))
-	for _, in := range f.instances() {
+	out := make([]api.Instance, 0, len(f.places))
+	for _, in := range f.places {
 		out = append(out, in.status())
 	}
 	return out
@@ -70,7 +65,7 @@ func (f *Fleet) Status() []api.Instance {
 // Ready is how many instances are ready.
 func (f *Fleet) Ready() int {
 	ready := 0
-	for _, in := range f.instances() {
+	for _, in := range f.places {
 		in.mu.Lock()
 		if in.phase == api.Ready {
 			ready++
@@ -83,7 +78,7 @@ func (f *Fleet) Ready() int {
 // Processes tells what runs, to be kept on disk.
 func (f *Fleet) Processes() []Process {
 	var all []Process
-	for _, in := range f.instances() {
+	for _, in := range f.places {
 		in.mu.Lock()
 		if in.process != nil {
 			known := in.process.Process
@@ -113,23 +108,21 @@ func (f *Fleet) AwaitReady(ctx context.Context, n int) error {
 }
 
 // Stop takes every instance out of the router, lets requests in flight go on
-// for as long as drain allows, and ends the processes. Called again, it waits
-// for the same end. It returns how many requests were cut.
-func (f *Fleet) Stop(drain time.Duration) (cut int, err error) {
+// until drain ends, and ends the processes. Called again, it waits for the same
+// end. It returns how many requests were cut.
+func (f *Fleet) Stop(drain context.Context) (cut int, err error) {
 	f.halt()
 	f.stopping.Lock()
 	defer f.stopping.Unlock()
 	if f.stopped {
 		return f.cut, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
 	var sum sync.Mutex
 	var all errgroup.Group
-	for _, in := range f.instances() {
+	for _, in := range f.places {
 		all.Go(func() error {
 			<-in.done
-			lost, err := in.stop(ctx)
+			lost, err := in.stop(drain)
 			sum.Lock()
 			defer sum.Unlock()
 			f.cut += lost
@@ -146,7 +139,7 @@ func (f *Fleet) Stop(drain time.Duration) (cut int, err error) {
 // Leave stops tending the instances and leaves them running for the next agent.
 func (f *Fleet) Leave() {
 	f.halt()
-	for _, in := range f.instances() {
+	for _, in := range f.places {
 		<-in.done
 	}
 }
@@ -154,16 +147,10 @@ func (f *Fleet) Leave() {
 // TrimLogs keeps the logs of the fleet within bounds.
 func (f *Fleet) TrimLogs() error {
 	var faults []error
-	for _, in := range f.instances() {
+	for _, in := range f.places {
 		faults = append(faults, f.super.trim(in.name))
 	}
 	return errors.Join(faults...)
-}
-
-func (f *Fleet) instances() []*instance {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.places)
 }
 
 func (f *Fleet) wake() {

@@ -87,9 +87,15 @@ func (in *instance) begin(known *Process) (*process, error) {
 // tend asks for health until the process has ended (true) or ctx is done (false).
 func (in *instance) tend(ctx context.Context, p *process) bool {
 	check := newChecker(p.address(), in.fleet.order.Spec)
-	asking, stop := context.WithCancel(p.ended)
+	asking, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(ctx, stop)()
+	go func() {
+		defer stop()
+		select {
+		case <-p.ended: // an answer is not to be waited for
+		case <-asking.Done():
+		}
+	}()
 	ready, fails := false, 0
 	for {
 		if err := check.ask(asking); err == nil {
@@ -106,7 +112,7 @@ func (in *instance) tend(ctx context.Context, p *process) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-p.ended.Done():
+		case <-p.ended:
 			return true
 		case <-time.After(check.pause(ready)):
 		}

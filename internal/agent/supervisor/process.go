@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -25,8 +24,8 @@ const watchEvery = 100 * time.Millisecond
 type process struct {
 	Process
 	adopted bool
-	ended   context.Context // done when the process has ended
-	how     func() string   // how it ended; valid once ended is done
+	ended   chan struct{} // closed when the process has ended
+	how     func() string // how it ended; valid once ended is closed
 }
 
 func (p *process) address() string {
@@ -65,7 +64,7 @@ func (s *Supervisor) start(name string, spec api.Spec) (*process, error) {
 }
 
 func (s *Supervisor) watchChild(name string, port int, cmd *exec.Cmd) (*process, error) {
-	ended, end := context.WithCancel(context.Background())
+	ended := make(chan struct{})
 	p := &process{Process: Process{Name: name, PID: cmd.Process.Pid, Port: port, Began: s.opts.Now()}, ended: ended}
 	if stat, err := statOf(p.PID); err == nil {
 		p.Start = stat.Starttime
@@ -73,7 +72,7 @@ func (s *Supervisor) watchChild(name string, port int, cmd *exec.Cmd) (*process,
 	var how string
 	p.how = func() string { return how }
 	go func() {
-		defer end()
+		defer close(ended)
 		err := cmd.Wait()
 		if how = cmd.ProcessState.String(); err != nil && cmd.ProcessState == nil {
 			how = err.Error()
@@ -89,10 +88,10 @@ func (s *Supervisor) adopt(known Process) (*process, bool) {
 	if !s.isOurs(known) {
 		return nil, false
 	}
-	ended, end := context.WithCancel(context.Background())
+	ended := make(chan struct{})
 	p := &process{Process: known, adopted: true, ended: ended, how: func() string { return "ended (it was started by an earlier agent, so its exit status is not known)" }}
 	go func() {
-		defer end()
+		defer close(ended)
 		ticker := time.NewTicker(watchEvery)
 		defer ticker.Stop()
 		for range ticker.C {
@@ -120,7 +119,7 @@ func (s *Supervisor) ownedBy(pid int) bool {
 	if err != nil {
 		return false // gone, or another user's
 	}
-	for _, pair := range bytes.Split(environ, []byte{0}) {
+	for pair := range bytes.SplitSeq(environ, []byte{0}) {
 		if string(pair) == ownerEnv+"="+s.opts.Owner {
 			return true
 		}
@@ -130,8 +129,10 @@ func (s *Supervisor) ownedBy(pid int) bool {
 
 // terminate asks the process and its children to end, and makes them after grace.
 func (s *Supervisor) terminate(p *process, grace time.Duration) error {
-	if p.ended.Err() != nil {
+	select {
+	case <-p.ended:
 		return nil // its number may be another's by now
+	default:
 	}
 	if err := signal(p.PID, syscall.SIGTERM); err != nil {
 		return err
@@ -139,7 +140,7 @@ func (s *Supervisor) terminate(p *process, grace time.Duration) error {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
-	case <-p.ended.Done():
+	case <-p.ended:
 		return nil
 	case <-timer.C:
 	}
@@ -147,7 +148,7 @@ func (s *Supervisor) terminate(p *process, grace time.Duration) error {
 	if err := signal(p.PID, syscall.SIGKILL); err != nil {
 		return err
 	}
-	<-p.ended.Done()
+	<-p.ended
 	return nil
 }
 

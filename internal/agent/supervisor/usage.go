@@ -28,11 +28,11 @@ func newGroups(now func() time.Time) *groups {
 
 // refresh reads the list of processes if the last reading is old.
 func (g *groups) refresh() {
-	if now := g.now(); now.Sub(g.read) < regroup {
+	now := g.now()
+	if now.Sub(g.read) < regroup {
 		return
-	} else {
-		g.read = now
 	}
+	g.read = now
 	all, err := procfs.AllProcs()
 	if err != nil {
 		return // the last reading stands; leaders are read in any case
@@ -88,7 +88,7 @@ func (s *Supervisor) Usage(fleets []*Fleet) map[tally.Key]tally.Usage {
 
 // began tells whether the process was started by this agent.
 func (f *Fleet) began(known Process) bool {
-	for _, in := range f.instances() {
+	for _, in := range f.places {
 		in.mu.Lock()
 		mine := in.process != nil && in.process.PID == known.PID && !in.process.adopted
 		in.mu.Unlock()

@@ -30,6 +30,7 @@ type Book struct {
 	split  uint64    // counts changes of the split
 	weight api.Weights
 	kept   int
+	bounds []time.Duration
 }
 
 // entry is a series with its totals at the last cut.
@@ -55,7 +56,7 @@ type row struct {
 
 // NewBook starts a book at now, holding at most kept rows.
 func NewBook(now time.Time, kept int) *Book {
-	return &Book{open: map[Key]*entry{}, from: now, cut: now, kept: kept}
+	return &Book{open: map[Key]*entry{}, from: now, cut: now, kept: kept, bounds: api.DurationBounds()}
 }
 
 // Series returns the series for key, made on first use, and sets above which
@@ -65,7 +66,7 @@ func (b *Book) Series(key Key, slowOver time.Duration) *Series {
 	defer b.mu.Unlock()
 	known, ok := b.open[key]
 	if !ok {
-		known = &entry{series: &Series{key: key}}
+		known = &entry{series: &Series{bounds: b.bounds}}
 		b.open[key] = known
 	}
 	known.series.mu.Lock()

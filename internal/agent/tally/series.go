@@ -19,8 +19,6 @@ type Key struct {
 // buckets is the number of duration classes: the bounds and what is above.
 const buckets = 22
 
-var bounds = api.DurationBounds()
-
 // Totals are the counts of a series since it began.
 type Totals struct {
 	Requests, Errors, Slow uint64
@@ -31,7 +29,7 @@ type Totals struct {
 // Series takes the counts of one revision on one side. It is safe for
 // concurrent use; a request's counts are seen whole or not at all.
 type Series struct {
-	key Key
+	bounds []time.Duration
 
 	mu       sync.Mutex
 	slowOver time.Duration
@@ -40,7 +38,7 @@ type Series struct {
 
 // Observe counts one request that has ended.
 func (s *Series) Observe(took time.Duration, failed bool) {
-	class := sort.Search(len(bounds), func(i int) bool { return took <= bounds[i] })
+	class := sort.Search(len(s.bounds), func(i int) bool { return took <= s.bounds[i] })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.totals.Requests++

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		if r.URL.Path == "/error" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
-		fmt.Fprint(w, os.Getenv("LOCAL_TEST_VERSION"))
+		fmt.Fprint(w, os.Getenv("LOCAL_TEST_VERSION")) //nolint:errcheck // the test sees what is missing
 	}
 	fmt.Fprintln(os.Stderr, http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), http.HandlerFunc(answer)))
 	os.Exit(1)
@@ -123,7 +123,7 @@ func get(t *testing.T, client *http.Client, url string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // everything was read
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
