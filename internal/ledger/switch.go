@@ -44,10 +44,21 @@ func (l *Ledger) Switched(decided time.Time, from, to rollout.Weight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.switches); n > 0 {
-		l.switches[n-1].until = decided
+		before := l.switches[n-1]
+		before.until = decided
+		if !before.lastOld.Before(decided) || !before.firstNew.Before(decided) {
+			// Answers to this switch were taken for answers to the one before.
+			l.lookBack(before)
+		}
 	}
 	w := &watched{Switch: Switch{From: from, To: to, Decided: decided}}
 	l.switches = append(l.switches, w)
+	l.lookBack(w)
+}
+
+// lookBack takes the evidence from the recent answers alone.
+func (l *Ledger) lookBack(w *watched) {
+	w.lastOld, w.firstNew, w.weighed = time.Time{}, time.Time{}, false
 	for _, s := range l.recent {
 		w.look(s, l.candidate)
 	}

@@ -88,6 +88,22 @@ func TestNextSwitchEndsTheEvidence(t *testing.T) {
 	}
 }
 
+// The switches of a phase are told when it has ended: by then a switch back
+// has brought answers that look like those before the first one.
+func TestSwitchesToldLate(t *testing.T) {
+	l := ledger.New(ledger.Options{Candidate: "new"})
+	for _, a := range []told{{1002, "old", 0}, {1005, "new", 10}, {1500, "old", 10}, {2001, "new", 10}, {2004, "old", 0}, {2900, "old", 0}} {
+		l.Add(a.answer())
+	}
+	l.Switched(at(1000), 0, 10)
+	l.Switched(at(2000), 10, 0)
+	for i, want := range []int{2, 1} {
+		if got := inForce(l.Summary().Switches[i]); got != want {
+			t.Errorf("switch %d in force after %d ms, want %d", i+1, got, want)
+		}
+	}
+}
+
 func inForce(s ledger.Switch) int {
 	if s.InForce == nil {
 		return unknown
