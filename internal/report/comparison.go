@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -21,8 +22,7 @@ func (v View) lastLook() (look, bool) {
 	if v.Judgement != nil {
 		return look{*v.Judgement, v.State.Weight, v.State.Since, v.Now}, true
 	}
-	for i := len(v.Record.Entries) - 1; i >= 0; i-- {
-		e := v.Record.Entries[i]
+	for _, e := range slices.Backward(v.Record.Entries) {
 		if e.Kind != rollout.KindJudged {
 			continue
 		}

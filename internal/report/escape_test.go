@@ -164,7 +164,7 @@ func unescaped(s string) string {
 		if pair == `\#` {
 			return "#"
 		}
-		return "."
+		return "~"
 	})
 }
 

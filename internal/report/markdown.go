@@ -10,15 +10,17 @@ import (
 // characters, this package bytes, which are no fewer.
 const MaxComment = 65536
 
-// narrower are the limits that Markdown tries, the last of which always fits.
-var narrower = []limits{{60, 600, 40}, {40, 300, 30}, {20, 200, 20}, {10, 120, 12}, {5, 80, 8}, {3, 40, 6}}
+// narrower gives the limits that Markdown tries, the last of which always fits.
+func narrower() []limits {
+	return []limits{{60, 600, 40}, {40, 300, 30}, {20, 200, 20}, {10, 120, 12}, {5, 80, 8}, {3, 40, 6}}
+}
 
 // Markdown gives the page as GitHub-flavoured Markdown, shorter than
 // MaxComment. Its first line is the marker, by which the comment is found
 // again.
 func (p Page) Markdown() string {
 	var out string
-	for _, l := range narrower {
+	for _, l := range narrower() {
 		if out = p.markdown(l); len(out) < MaxComment {
 			return out
 		}
@@ -113,8 +115,6 @@ func (t text) markdown() string {
 		case words == "":
 		case s.style == code:
 			b.WriteString(codeSpan(strings.TrimSpace(words)))
-		case s.style == strong:
-			b.WriteString("**" + escape(strings.TrimSpace(words)) + "**")
 		default:
 			b.WriteString(escape(words))
 		}
@@ -138,7 +138,7 @@ func tidy(s string, first, last bool) string {
 }
 
 // bare is what needs no escape inside a code span, in a table or out of it.
-var bare = regexp.MustCompile("^[ -[\\]-_a-{}~]+$")
+var bare = regexp.MustCompile(`^[ -[\]-_a-{}~]+$`)
 
 func codeSpan(s string) string {
 	if bare.MatchString(s) {
@@ -147,19 +147,11 @@ func codeSpan(s string) string {
 	return "<code>" + escape(s) + "</code>"
 }
 
-// escaper takes from Markdown, HTML and GitHub all that they would act on.
-// Entities, not backslashes, stand for what divides tables and opens tags, so
-// that no run of escapes can be read another way. A zero-width space keeps
-// GitHub from notifying people, linking issues and linking addresses.
-var escaper = strings.NewReplacer(
-	"&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", `\`, "&#92;", "$", "&#36;",
-	"`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "~", `\~`,
-	"#", `\#`, "://", ":\u200B//",
-)
-
 // calling is what GitHub takes for a person, an issue or an address.
-var calling = regexp.MustCompile(`(?i)@|#|gh-[0-9]|www\.`)
+var calling = regexp.MustCompile(`(?i)@|#|gh-[0-9]|www\.|://`)
 
+// escape takes from Markdown, HTML and GitHub all that they would act on. A
+// zero-width space keeps GitHub from notifying people and from linking.
 func escape(s string) string {
 	s = calling.ReplaceAllStringFunc(s, func(call string) string {
 		n := len(call)
@@ -168,7 +160,30 @@ func escape(s string) string {
 		}
 		return call + "\u200B"
 	})
-	return escaper.Replace(s)
+	var b strings.Builder
+	for _, r := range s {
+		b.WriteString(literal(r))
+	}
+	return b.String()
+}
+
+// literal writes one sign so that it stands for itself. Entities, not
+// backslashes, stand for what divides tables and opens tags, so that no run of
+// escapes can be read another way.
+func literal(r rune) string {
+	switch r {
+	case '&':
+		return "&amp;"
+	case '<':
+		return "&lt;"
+	case '>':
+		return "&gt;"
+	case '|', '\\', '$':
+		return fmt.Sprintf("&#%d;", r)
+	case '`', '*', '_', '[', ']', '~', '#':
+		return `\` + string(r)
+	}
+	return string(r)
 }
 
 // blockish is what begins a list, a rule or a heading at the start of a line.

@@ -44,7 +44,7 @@ type Next struct {
 func Comment(v View) string { return Rollout(v).Markdown() }
 
 // Terminal gives the rollout's page for a terminal of width columns.
-func Terminal(v View, width int, color bool) string { return Rollout(v).Terminal(width, color) }
+func Terminal(v View, width int, colour bool) string { return Rollout(v).Terminal(width, colour) }
 
 // Rollout makes the page of one rollout: what state it is in, what users get,
 // the way back and what is next, before all that led there.

@@ -6,8 +6,8 @@ import (
 
 // Terminal gives the page as plain text for a terminal of so many columns; a
 // width below 40 counts as 40. Colour is the caller's choice.
-func (p Page) Terminal(width int, color bool) string {
-	w := writer{width: max(width, 40), color: color}
+func (p Page) Terminal(width int, colour bool) string {
+	w := writer{width: max(width, 40), colour: colour}
 	w.heading(p.mood, p.title)
 	label := 0
 	for _, f := range p.facts {
@@ -31,8 +31,8 @@ func (p Page) Terminal(width int, color bool) string {
 // writer collects lines.
 type writer struct {
 	strings.Builder
-	width int
-	color bool
+	width  int
+	colour bool
 }
 
 func (w *writer) line(s string) { w.WriteString(strings.TrimRight(s, " ") + "\n") }
@@ -46,7 +46,7 @@ func (w *writer) heading(m mood, s string) {
 const reset = "\x1b[0m"
 
 func (w *writer) paint(m mood, s string) string {
-	if !w.color {
+	if !w.colour {
 		return s
 	}
 	switch m {
@@ -60,7 +60,7 @@ func (w *writer) paint(m mood, s string) string {
 }
 
 func (w *writer) dim(s string) string {
-	if !w.color {
+	if !w.colour {
 		return s
 	}
 	return "\x1b[2m" + s + reset

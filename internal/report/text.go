@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,8 +20,7 @@ type style int
 
 const (
 	plain style = iota
-	strong
-	code // commands and digests, to be copied
+	code        // commands and digests, to be copied
 )
 
 func say(format string, args ...any) text { return text(nil).and(format, args...) }
@@ -33,12 +33,10 @@ func (t text) and(format string, args ...any) text {
 	if words == "" {
 		return t
 	}
-	return append(t[:len(t):len(t)], span{words, plain})
+	return append(slices.Clip(t), span{words, plain})
 }
 
-func (t text) code(words string) text { return append(t[:len(t):len(t)], span{words, code}) }
-
-func (t text) strong(words string) text { return append(t[:len(t):len(t)], span{words, strong}) }
+func (t text) code(words string) text { return append(slices.Clip(t), span{words, code}) }
 
 // cells makes a row of plain cells. They are not formats.
 func cells(words ...string) []text {

@@ -86,18 +86,17 @@ func wantRecord(t *testing.T, s phase.Store, want rollout.Record, head rollout.H
 	}
 }
 
-func wantError(t *testing.T, s phase.Store, service string, head rollout.Head, want error) error {
+func wantError(t *testing.T, s phase.Store, head rollout.Head, want error) {
 	t.Helper()
-	_, err := s.Load(t.Context(), service, head)
+	_, err := s.Load(t.Context(), Service, head)
 	if !errors.Is(err, want) {
 		t.Fatalf("load seq %d: %v, want %v", head.Seq, err, want)
 	}
-	return err
 }
 
 func testEmpty(t *testing.T, s phase.Store) {
-	wantError(t, s, Service, rollout.Head{}, rollout.ErrNotFound)
-	wantError(t, s, Service, Opened(t, Service, "r1", rollout.Head{}).Head(), rollout.ErrNotFound)
+	wantError(t, s, rollout.Head{}, rollout.ErrNotFound)
+	wantError(t, s, Opened(t, Service, "r1", rollout.Head{}).Head(), rollout.ErrNotFound)
 }
 
 func testSaveLoad(t *testing.T, s phase.Store) {
@@ -108,10 +107,10 @@ func testSaveLoad(t *testing.T, s phase.Store) {
 
 	other := r.Head()
 	other.Hash = other.Hash[:12] + strings.Repeat("0", len(other.Hash)-12)
-	wantError(t, s, Service, other, rollout.ErrNotFound)
+	wantError(t, s, other, rollout.ErrNotFound)
 	other = r.Head()
 	other.Rollout = "another"
-	wantError(t, s, Service, other, rollout.ErrNotFound)
+	wantError(t, s, other, rollout.ErrNotFound)
 }
 
 func testHeadBefore(t *testing.T, s phase.Store) {
@@ -178,7 +177,7 @@ func testForked(t *testing.T, s phase.Store) {
 	left, right := Grown(t, r, "left"), Grown(t, r, "right")
 	save(t, s, left, r.Head())
 	save(t, s, right, r.Head())
-	wantError(t, s, Service, rollout.Head{}, rollout.ErrForked)
+	wantError(t, s, rollout.Head{}, rollout.ErrForked)
 	wantRecord(t, s, left, left.Head())
 	wantRecord(t, s, right, right.Head())
 
@@ -195,7 +194,7 @@ func testServices(t *testing.T, s phase.Store) {
 	save(t, s, two, rollout.Head{})
 	wantRecord(t, s, one, rollout.Head{})
 	wantRecord(t, s, two, rollout.Head{})
-	wantError(t, s, Service, two.Head(), rollout.ErrNotFound)
+	wantError(t, s, two.Head(), rollout.ErrNotFound)
 }
 
 func testNextRollout(t *testing.T, s phase.Store) {
@@ -228,5 +227,5 @@ func testConcurrent(t *testing.T, s phase.Store) {
 		wantRecord(t, s, h, h.Head())
 	}
 	wantRecord(t, s, r, r.Head())
-	wantError(t, s, Service, rollout.Head{}, rollout.ErrForked)
+	wantError(t, s, rollout.Head{}, rollout.ErrForked)
 }
