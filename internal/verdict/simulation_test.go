@@ -99,10 +99,10 @@ func (w world) failures(n, minutes int, l Limits) float64 {
 
 func TestFalseAlarms(t *testing.T) {
 	t.Parallel()
-	// Of 200, 1 % is 2; more than 7 has a chance of 1 in 1,000.
+	// Of 100, 1 % is 1; more than 5 has a chance of 1 in 1,000.
 	for _, c := range []float64{0, 0.8} {
 		w := world{perMinute: 100, weight: 500, stable: 0.001, candidate: 0.001, spread: 0.5, correlation: c}
-		if p := w.failures(200, 60, errorsOnly()); p > 7./200 {
+		if p := w.failures(100, 60, errorsOnly()); p > 5./100 {
 			t.Errorf("autocorrelation %v: %.1f %% of identical revisions failed", c, 100*p)
 		}
 	}
@@ -156,12 +156,12 @@ func draw(rng *rand.Rand, requests, p float64) [2]float64 {
 	return [2]float64{n, distuv.Binomial{N: n, P: p, Src: rng}.Rand()}
 }
 
-// However often one looks; see doubt. Of 300, 5 % is 15; more than 27 has a
+// However often one looks; see doubt. Of 100, 5 % is 5; more than 13 has a
 // chance of 1 in 1,000.
 func TestWrongPasses(t *testing.T) {
 	t.Parallel()
 	for _, base := range []float64{0, 0.01} {
-		if p := wronglyPassed(300, 500, 4000, Limit{WorseBy: 0.005}, base); p > 27./300 {
+		if p := wronglyPassed(100, 500, 4000, Limit{WorseBy: 0.005}, base); p > 13./100 {
 			t.Errorf("base %v: %.1f %% of those at the limit passed", base, 100*p)
 		}
 	}
