@@ -114,9 +114,9 @@ func TestFalseAlarms(t *testing.T) {
 
 func TestDetection(t *testing.T) {
 	t.Parallel()
-	// Of 200, 98 % is 196; less than 190 has a chance of 1 in 1,000.
+	// Of 200, 98 % is 196; fewer than 189 has a chance of 1 in 1,000.
 	w := world{perMinute: 100, weight: 500, stable: 0.001, candidate: 0.01}
-	if p := w.failures(200, 30, errorsOnly()); p < 190./200 {
+	if p := w.failures(200, 30, errorsOnly()); p < 189./200 {
 		t.Errorf("0.1 %% -> 1 %%: %.1f %% found in 30 minutes", 100*p)
 	}
 }
