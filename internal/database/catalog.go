@@ -29,9 +29,11 @@ type column struct {
 	// volatileDef tells that the default may give another value each time.
 	volatileDef bool
 	// exact tells that values that are equal are also the same. Where they may
-	// not be (citext, numeric 1.0 and 1.00, jsonb), their images are compared,
-	// so that no change of a value goes unseen.
+	// not be (numeric 1.0 and 1.00, jsonb, citext), they are compared as text
+	// too, so that no change of a value goes unseen.
 	exact bool
+	// builtIn tells that the type's operators are found under pg_catalog alone.
+	builtIn bool
 }
 
 func (c column) ident() string { return ident(c.name) }
@@ -155,14 +157,19 @@ func (s *session) describe(ctx context.Context, q querier, t *table) error {
 		       (b.kind = 'e' or b.base in ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype,
 		          'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'bytea'::regtype,
 		          'text'::regtype, 'varchar'::regtype, 'name'::regtype))
-		         and (a.attcollation = 0 or (select collisdeterministic from pg_collation where oid = a.attcollation))
+		         and (a.attcollation = 0 or (select collisdeterministic from pg_collation where oid = a.attcollation)),
+		       b.built_in
 		from pg_attribute a
 		left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 		cross join lateral (
 		  with recursive up as (
 		    select t.oid, t.typbasetype, t.typtype from pg_type t where t.oid = a.atttypid
 		    union all select t.oid, t.typbasetype, t.typtype from up join pg_type t on t.oid = up.typbasetype)
-		  select oid as base, typtype as kind from up where typbasetype = 0) b
+		  select up.oid as base, up.typtype as kind,
+		    (up.typtype = 'e' or t.typnamespace = 'pg_catalog'::regnamespace) and exists (select from pg_opclass o join pg_am on pg_am.oid = o.opcmethod
+		       where o.opcdefault and amname = 'btree' and (o.opcintype = up.oid or up.typtype = 'e' or t.typcategory = 'A'
+		         or exists (select from pg_cast k where k.castsource = up.oid and k.casttarget = o.opcintype and k.castmethod = 'b' and k.castcontext = 'i'))) as built_in
+		  from up join pg_type t on t.oid = up.oid where up.typbasetype = 0) b
 		where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 		order by a.attnum`, t.oid)
 	if err != nil {
@@ -170,7 +177,7 @@ func (s *session) describe(ctx context.Context, q querier, t *table) error {
 	}
 	t.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (column, error) {
 		var c column
-		err := row.Scan(&c.name, &c.sqlType, &c.plainType, &c.cuts, &c.notNull, &c.generated, &c.identity, &c.def, &c.volatileDef, &c.exact)
+		err := row.Scan(&c.name, &c.sqlType, &c.plainType, &c.cuts, &c.notNull, &c.generated, &c.identity, &c.def, &c.volatileDef, &c.exact, &c.builtIn)
 		return c, err
 	})
 	if err != nil {
@@ -183,7 +190,14 @@ func (s *session) describe(ctx context.Context, q querier, t *table) error {
 // columns that are not null. It must be usable for walks: a B-tree, whole, valid
 // and checked at once.
 func (s *session) findKey(ctx context.Context, q querier, t *table) error {
-	var names []string
+	// Walks compare with operators under pg_catalog: others would not follow
+	// the index's order.
+	var names, ordered []string
+	for _, c := range t.columns {
+		if c.builtIn {
+			ordered = append(ordered, c.name)
+		}
+	}
 	err := q.QueryRow(ctx, `
 		select array_agg(a.attname::text order by k.n)
 		from pg_index i
@@ -193,10 +207,11 @@ func (s *session) findKey(ctx context.Context, q querier, t *table) error {
 		join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
 		where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
 		  and i.indpred is null and i.indexprs is null and k.n <= i.indnkeyatts
+		  and not exists (select from unnest(i.indclass::oid[]) c(opclass) join pg_opclass o on o.oid = c.opclass where not o.opcdefault)
 		group by i.indexrelid, i.indisprimary, i.indnkeyatts
-		having bool_and(a.attnotnull)
+		having bool_and(a.attnotnull and a.attname = any($2))
 		order by i.indisprimary desc, i.indnkeyatts, min(a.attnum), i.indexrelid
-		limit 1`, t.oid).Scan(&names)
+		limit 1`, t.oid, ordered).Scan(&names)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

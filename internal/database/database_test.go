@@ -136,3 +136,9 @@ func (s *stage) contract(t testing.TB, c change.Change) change.Evidence {
 	t.Helper()
 	return s.run(t, c, change.ContractSteps(c))
 }
+
+// reset empties the database for another case: making a new one takes longer.
+func (s *stage) reset(t testing.TB) {
+	t.Helper()
+	s.exec(t, `drop publication if exists p; drop schema public cascade; create schema public; drop schema if exists gapless cascade`)
+}

@@ -105,7 +105,11 @@ func distinct(c column, a, b string) string {
 	if c.exact {
 		return fmt.Sprintf("%s is distinct from %s", a, b)
 	}
-	return fmt.Sprintf("row(%s) operator(pg_catalog.*<>) row(%s)", a, b)
+	texts := fmt.Sprintf(`(%s)::text collate "C" is distinct from (%s)::text collate "C"`, a, b)
+	if !c.builtIn {
+		return texts
+	}
+	return fmt.Sprintf("(%s or %s is distinct from %s)", texts, a, b)
 }
 
 func under(prefix string) func(int, column) string {

@@ -17,7 +17,7 @@ import (
 
 // steadyOnText are stable functions that depend on no more than how their
 // arguments are written as text.
-var steadyOnText = []string{"concat", "concat_ws", "format", "quote_literal", "quote_nullable"}
+var steadyOnText = []string{"concat", "concat_ws", "format", "quote_literal", "quote_nullable", "textanycat", "anytextcat"}
 
 // known are the kinds of node whose value follows from their arguments and the
 // functions they name, each with the field that has its type's OID.
