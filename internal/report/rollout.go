@@ -195,8 +195,12 @@ func (v View) serving() text {
 		return nil
 	}
 	line := say("%s", names.shares(v.recorded()))
-	if !v.State.Since.IsZero() {
-		line = line.and(", since %s", ago(v.State.Since, v.Now))
+	since := v.State.Since
+	if v.State.Stage == rollout.StageSettled && !v.State.WentBack {
+		since = v.State.LiveSince // to settle moves no traffic
+	}
+	if !since.IsZero() {
+		line = line.and(", since %s", ago(since, v.Now))
 	}
 	if p, ok := v.State.Pending.(*rollout.Shifting); ok {
 		line = line.and("; or %s already: a shift was begun and its end is not recorded", p.To)

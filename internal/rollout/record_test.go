@@ -120,6 +120,9 @@ func TestChangedByteIsFound(t *testing.T) {
 		if _, err := rollout.Decode(changed); !errors.Is(err, rollout.ErrBroken) {
 			t.Fatalf("byte %d, %q for %q, is taken: %v", i, changed[i], data[i], err)
 		}
+		if i%16 != 0 && i != len(data)-1 {
+			continue
+		}
 		if _, err := rollout.Decode(data[:i]); !errors.Is(err, rollout.ErrBroken) {
 			t.Fatalf("cut off after %d bytes it is taken: %v", i, err)
 		}

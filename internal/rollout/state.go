@@ -102,12 +102,15 @@ func (s *State) apply(e Entry) error {
 	case *Retired:
 		s.Pending = nil
 	case *Settled:
-		s.Pending, s.SettledAt, s.Since = nil, e.At, e.At
-		return s.enter(StageSettled)
+		if s.Stage != StageLive {
+			return fmt.Errorf("rollout cannot settle on its candidate while it is %s", s.Stage)
+		}
+		s.Pending, s.Since = nil, e.At
+		return s.settle(e.At)
 	case *RolledBack:
 		s.WentBack, s.BackReason = true, d.Reason
-		s.Pending, s.Weight, s.Since, s.SettledAt = nil, 0, d.InForce, e.At
-		return s.enter(StageSettled)
+		s.Pending, s.Weight, s.Since = nil, 0, d.InForce
+		return s.settle(e.At)
 	case *Ended:
 		s.Begun, s.BegunPhase, s.Ended = nil, "", d
 	}
@@ -172,7 +175,19 @@ func inherited(by Phase) ChangeState {
 	return Absent
 }
 
+// settle ends the rollout; only contract writes to its record after that.
+func (s *State) settle(at time.Time) error {
+	if err := s.enter(StageSettled); err != nil {
+		return err
+	}
+	s.SettledAt = at
+	return nil
+}
+
 func (s *State) enter(next Stage) error {
+	if !s.SettledAt.IsZero() {
+		return fmt.Errorf("rollout has settled, it cannot pass to %s", next)
+	}
 	if s.Stage != next && !s.Stage.May(next) {
 		return fmt.Errorf("rollout cannot pass from %s to %s", s.Stage, next)
 	}

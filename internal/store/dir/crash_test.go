@@ -65,8 +65,8 @@ func TestKilledWhileSaving(t *testing.T) {
 	}
 	path := t.TempDir()
 	s := dir.New(path)
-	for round := range 10 {
-		told := killAfter(t, path, 3+round)
+	for round := range 6 {
+		told := killAfter(t, path, 3+2*round)
 		r, err := s.Load(t.Context(), storetest.Service, rollout.Head{})
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
