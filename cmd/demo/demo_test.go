@@ -189,13 +189,17 @@ func TestCompare(t *testing.T) {
 		name            string
 		sql             []string
 		contracted      bool
+		outcome         outcome
 		lost, clobbered int
 		where           string
 	}{
 		{name: "rolled back, all well", sql: expanded},
 		{name: "old form spoilt", sql: append(expanded[:2:2], "update address set street = 'x' where id = 3"), clobbered: 1, where: "old form"},
 		{name: "new form spoilt", sql: append(expanded[:2:2], "update address set house_number = 'x' where id = 3"), clobbered: 1, where: "new form"},
-		{name: "row gone", sql: append(expanded[:2:2], "delete from address where id = 3"), lost: 1, where: "new form"},
+		{name: "failed in the middle of the backfill", outcome: failed, sql: []string{expanded[0]}},
+		{name: "failed and spoilt", outcome: failed, sql: []string{expanded[0], "update address set street = 'x' where id = 3"}, clobbered: 1, where: "old form"},
+		{name: "failed before expand", outcome: failed},
+		{name: "row gone", sql: append(expanded[:2:2], "delete from address where id = 3"), lost: 1, where: "old form"},
 		{name: "contracted, all well", sql: contracted, contracted: true},
 		{name: "archive spoilt", sql: append(contracted[:5:5], `update gapless."archive-1" set street = 'x' where id = 3`),
 			contracted: true, clobbered: 1, where: "archive"},
@@ -222,9 +226,9 @@ func TestCompare(t *testing.T) {
 			}
 			d := &demo{stage: &stage{conn: conn}, model: load.NewModel(rows), ledger: ledger.New(ledger.Options{})}
 			if tc.contracted {
-				d.contracted, d.account.archive = time.Now(), `gapless."archive-1"`
+				d.contracting, d.account.archive = time.Now(), `gapless."archive-1"`
 			}
-			if err := d.compare(t.Context()); err != nil {
+			if err := d.compare(t.Context(), tc.outcome); err != nil {
 				t.Fatal(err)
 			}
 			r := d.result(released)
@@ -240,16 +244,25 @@ func TestCompare(t *testing.T) {
 
 func TestCommentShowsWhatIsNew(t *testing.T) {
 	var c comment
+	if got := c.changes("\n"); got != "" {
+		t.Errorf("no comment is shown as %q", got)
+	}
 	first := "book: on trial\n  Users get  a\n\nWhat happened\n  When  What\n  1  expand\n\n- Record 1\n"
 	if got := c.changes(first); got != first {
 		t.Errorf("the first comment is shown as\n%s", got)
 	}
-	if got := c.changes(first); got != "\n" {
+	if got := c.changes(first); got != "" {
 		t.Errorf("the same comment is shown as\n%s", got)
 	}
 	second := "book: released\n  Users get  a\n\nWhat happened\n  When   What\n  1      expand\n  2      promote\n\n- Record 2\n"
 	want := "book: released\n  Users get  a\n\nWhat happened\n  2      promote\n\n- Record 2\n"
 	if got := c.changes(second); got != want {
 		t.Errorf("the second comment is shown as\n%swant\n%s", got, want)
+	}
+	// A wider column wraps the others anew.
+	third := strings.Replace(second, "  2      promote\n", "  2      pro-        3 s\n         mote\n", 1)
+	_ = c.changes(strings.Replace(third, "pro-        3 s\n         mote", "pro- mote 3 s", 1))
+	if got := c.changes(third); got != "" {
+		t.Errorf("what was only set anew is shown as\n%s", got)
 	}
 }

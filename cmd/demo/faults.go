@@ -37,7 +37,7 @@ func (d *demo) killExpand(ctx context.Context) error {
 	if left == 0 {
 		return fmt.Errorf("the backfill was over before it could be killed: take more --rows than %d", d.Rows)
 	}
-	d.out.say("killed: kill -9 in the middle of the backfill, %s of %s rows left; now the same command again", grouped(left), grouped(d.Rows))
+	d.out.say("\nkilled: kill -9 in the middle of the backfill, %s of %s rows left; now the same command again", grouped(left), grouped(d.Rows))
 	return nil
 }
 
@@ -82,6 +82,6 @@ func (d *demo) bothForms(ctx context.Context) error {
 	if err := load.BothForms(ctx, d.loadOptions(), d.conn, rows, d.model, d.ledger); err != nil {
 		return err
 	}
-	d.out.say("the schema serves both still: %d rows written in the new form were read by revision %s, and the other way round", rows, oldRevision)
+	d.out.say("\nthe schema serves both still: %d rows written in the new form were read by revision %s, and the other way round", rows, oldRevision)
 	return nil
 }

@@ -64,9 +64,6 @@ func (o *output) tell(text string) {
 // report shows what gapless printed at the end of a phase: the rollout comment
 // as far as it is new, of anything else all.
 func (o *output) report(phase, text string) {
-	if strings.TrimSpace(text) == "" {
-		return
-	}
 	if phase != "plan" && phase != "status" {
 		text = o.comment.changes(text)
 	}
@@ -97,7 +94,7 @@ func (o *output) result(r result, sum ledger.Summary, damaged []load.Damage) {
 	o.row("rows compared", grouped(r.Rows))
 	o.row("lost, clobbered", fmt.Sprintf("%d, %d", r.Lost, r.Clobbered))
 	o.row("backfill", grouped(int(r.BackfillRowsS))+" rows/s")
-	o.row("outcome", fmt.Sprintf("%s; %s serves; %.0f s", r.Outcome, r.Serving, r.Seconds))
+	o.row("outcome", fmt.Sprintf("%s, serving %s, after %.0f s", r.Outcome, r.Serving, r.Seconds))
 	const most = 5
 	for _, c := range sum.Causes[:min(most, len(sum.Causes))] {
 		o.say("  failed: %s, %s times, first %s, last %s", c.What, grouped(c.Count),

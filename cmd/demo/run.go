@@ -23,9 +23,9 @@ type demo struct {
 	model  *load.Model
 	ledger *ledger.Ledger
 	load   *load.Load
-	// contracted is when the old form began to go; zero before.
-	contracted time.Time
-	account    account
+	// contracting is when the old form began to go; zero before.
+	contracting time.Time
+	account     account
 }
 
 // Clients at work; half of the requests of a writer are reads.
@@ -52,29 +52,32 @@ func run(ctx context.Context, o options) (err error) {
 	d.startLoad(ctx)
 	outcome, err := d.release(ctx)
 	d.load.Stop()
+	if ctx.Err() != nil {
+		return err
+	}
 	if err != nil {
-		return err
+		outcome = failed
 	}
-	if outcome == rolledBack {
-		if err := d.bothForms(ctx); err != nil {
-			return err
-		}
+	return errors.Join(err, d.conclude(ctx, outcome))
+}
+
+// conclude finds out what the release left, and tells.
+func (d *demo) conclude(ctx context.Context, how outcome) error {
+	var err error
+	if how == rolledBack {
+		err = d.bothForms(ctx)
 	}
-	if err := d.compare(ctx); err != nil {
-		return err
-	}
-	r := d.result(outcome)
+	err = errors.Join(err, d.compare(ctx, how))
+	r := d.result(how)
 	d.out.result(r, d.ledger.Summary(), d.model.Damaged())
-	if o.JSON {
-		if err := r.write(os.Stdout); err != nil {
-			return err
-		}
+	if d.JSON {
+		err = errors.Join(err, r.write(os.Stdout))
 	}
-	if o.Keep {
+	if d.Keep {
 		d.out.kept(d.stage)
 		<-ctx.Done()
 	}
-	return r.verdict(o.Fault)
+	return errors.Join(err, r.verdict(d.Fault))
 }
 
 // first releases the old revision, to which all of the traffic then goes.
@@ -106,6 +109,7 @@ type outcome string
 const (
 	released   outcome = "released"
 	rolledBack outcome = "rolled-back"
+	failed     outcome = "failed" // gapless did not do what it should
 )
 
 // release is the article's release: expand, code, contract.
@@ -146,7 +150,7 @@ func (d *demo) release(ctx context.Context) (outcome, error) {
 	if err := d.must(ctx, "retire"); err != nil {
 		return "", err
 	}
-	d.contracted = time.Now()
+	d.contracting = time.Now()
 	if err := d.must(ctx, "contract"); err != nil {
 		return "", err
 	}
@@ -161,6 +165,9 @@ const patience = time.Minute
 // is run again, as a scheduled job would be.
 func (d *demo) must(ctx context.Context, args ...string) error {
 	status, err := d.phase(ctx, args...)
+	if status == waiting {
+		d.out.say("  (it is run again until it is due)")
+	}
 	for until := time.Now().Add(patience); err == nil && status == waiting && time.Now().Before(until); {
 		if err := pause(ctx, time.Second); err != nil {
 			return err
