@@ -34,14 +34,17 @@ type agent struct {
 	router *router.Router
 	book   *tally.Book
 
-	mu      sync.Mutex // guards what follows; held while the state file is written
+	mu      sync.Mutex // guards what follows; held while a change is written down
 	saved   saved
 	fleets  map[api.Side]*supervisor.Fleet
 	leaving []leaving
+	taken   uint64 // snapshots of the state so far
+
+	disk disk
 
 	reading sync.Mutex // one reading of usage and its rows at a time
 	spent   map[tally.Key]tally.Usage
-	moved   chan struct{} // a process began or ended
+	moved   chan struct{} // the state is to be written down
 }
 
 // leaving is a fleet that takes no more requests.
@@ -209,35 +212,46 @@ func (a *agent) launch(ctx context.Context, side api.Side, state savedSide) *sup
 		Door: func(address string) supervisor.Target {
 			return a.router.Add(address, key, a.book.Series(key, state.Spec.SlowOver.Std()))
 		},
-		Changed: func() {
-			select {
-			case a.moved <- struct{}{}:
-			default: // a save that comes anyway will see this change too
-			}
-		},
+		Changed: a.notice,
 	})
 }
 
-// save writes the state with the processes that run now.
+// notice has the state written down soon.
+func (a *agent) notice() {
+	select {
+	case a.moved <- struct{}{}:
+	default: // a save that comes anyway will see this change too
+	}
+}
+
+// save writes down the processes that run now. Nothing waits for it: a switch
+// must not stand behind a slow disk because an instance was started again.
 func (a *agent) save() error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.write(a.saved)
+	snapshot := a.snapshot(a.saved)
+	a.mu.Unlock()
+	return a.disk.write(snapshot, a.opts.State)
 }
 
 // write puts next on disk and in force. a.mu is held.
 func (a *agent) write(next saved) error {
-	next = next.clone()
-	for side, state := range next.Sides {
-		state.Processes = nil
-		if fleet := a.fleets[side]; fleet != nil {
-			state.Processes = fleet.Processes()
-		}
-		next.Sides[side] = state
-	}
-	if err := next.write(a.opts.State); err != nil {
+	if err := a.disk.write(a.snapshot(next), a.opts.State); err != nil {
 		return err
 	}
 	a.saved = next
 	return nil
+}
+
+// snapshot adds the processes that run now. a.mu is held.
+func (a *agent) snapshot(state saved) snapshot {
+	state = state.clone()
+	for side, kept := range state.Sides {
+		kept.Processes = nil
+		if fleet := a.fleets[side]; fleet != nil {
+			kept.Processes = fleet.Processes()
+		}
+		state.Sides[side] = kept
+	}
+	a.taken++
+	return snapshot{state, a.taken}
 }

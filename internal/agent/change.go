@@ -199,6 +199,7 @@ func (a *agent) shift(order api.Shift) (api.Done, error) {
 		a.opts.Log.Error("split is in force but not saved", "error", err)
 		done.Unsaved = err.Error()
 		a.saved = next
+		a.notice()
 	}
 	done.Token = a.saved.token()
 	a.opts.Log.Info("shift", "blue", percent(next.Weights[api.Blue]), "green", percent(next.Weights[api.Green]))

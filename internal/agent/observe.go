@@ -88,17 +88,19 @@ func (a *agent) read(fleets []*supervisor.Fleet) map[tally.Key]tally.Usage {
 func (a *agent) tick(ctx context.Context) {
 	ticker := time.NewTicker(second)
 	defer ticker.Stop()
+	unsaved := false
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.moved:
-			if err := a.save(); err != nil {
-				a.opts.Log.Error("state is not saved", "error", err)
-			}
+			unsaved = !a.saves()
 			n--
 			continue
 		case <-ticker.C:
+		}
+		if unsaved {
+			unsaved = !a.saves()
 		}
 		a.mu.Lock()
 		fleets := a.running()
@@ -108,6 +110,15 @@ func (a *agent) tick(ctx context.Context) {
 			a.trim(fleets)
 		}
 	}
+}
+
+// saves tells whether the state is on disk now; if not it is tried again.
+func (a *agent) saves() bool {
+	if err := a.save(); err != nil {
+		a.opts.Log.Error("state is not saved", "error", err)
+		return false
+	}
+	return true
 }
 
 func (a *agent) cut(fleets []*supervisor.Fleet) {

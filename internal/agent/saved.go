@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -132,6 +133,31 @@ func (s saved) write(path string) error {
 		return fmt.Errorf("state %s: %w", path, err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// snapshot is a state with its place in the order of all snapshots.
+type snapshot struct {
+	saved
+	number uint64
+}
+
+// disk writes snapshots one at a time, and none over a later one.
+type disk struct {
+	mu      sync.Mutex
+	written uint64
+}
+
+func (d *disk) write(s snapshot, path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.number < d.written {
+		return nil
+	}
+	if err := s.saved.write(path); err != nil {
+		return err
+	}
+	d.written = s.number
+	return nil
 }
 
 // syncDir makes a rename in the directory survive a power cut.

@@ -163,7 +163,7 @@ func (p *plain) UnmarshalJSON(raw []byte) error {
 
 // host is an agent at work in this process, with a client for it.
 type host struct {
-	t      *testing.T
+	t      testing.TB
 	client *api.Client
 	public string
 	admin  string
@@ -172,7 +172,7 @@ type host struct {
 	end    context.CancelFunc
 }
 
-func options(t *testing.T) agent.Options {
+func options(t testing.TB) agent.Options {
 	t.Helper()
 	return agent.Options{
 		Service: "shop", Public: "127.0.0.1:0", Admin: "127.0.0.1:0", Token: token,
@@ -181,7 +181,7 @@ func options(t *testing.T) agent.Options {
 	}
 }
 
-func start(t *testing.T, opts agent.Options) *host {
+func start(t testing.TB, opts agent.Options) *host {
 	t.Helper()
 	h := &host{t: t, ended: make(chan error, 1), state: opts.State}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -209,7 +209,7 @@ func start(t *testing.T, opts agent.Options) *host {
 	return h
 }
 
-func client(t *testing.T, admin string) *api.Client {
+func client(t testing.TB, admin string) *api.Client {
 	t.Helper()
 	c, err := api.NewClient(admin, token)
 	if err != nil {
@@ -288,7 +288,7 @@ func (h *host) retire(side api.Side, drain time.Duration) api.Done {
 }
 
 // get asks an address (host:port) for a path.
-func get(t *testing.T, address, path string) (status int, body string) {
+func get(t testing.TB, address, path string) (status int, body string) {
 	t.Helper()
 	status, body, err := fetch(t.Context(), address, path)
 	if err != nil {

@@ -49,7 +49,7 @@ func TestSwitchingUnderLoadDropsNothing(t *testing.T) {
 	h.launch(api.Blue, "v1", spec("v1", 2))
 	h.shift(1000, 0)
 	stop := h.load(8)
-	for range 5 {
+	for range 3 {
 		h.launch(api.Green, "v2", spec("v2", 2))
 		for _, green := range []int{10, 500, 1000, 0, 1000} {
 			h.shift(1000-green, green)
