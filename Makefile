@@ -21,7 +21,7 @@ help: ## show this
 .PHONY: demo
 demo: build ## release the example on this machine, under load; DEMO="--fault bad-errors" and the like
 	go build -o bin/demo ./cmd/demo
-	bin/demo $(DEMO)
+	bin/demo --gapless bin/gapless $(DEMO)
 
 .PHONY: test
 test: ## vet, then run all tests, with the race detector where there is a C compiler

@@ -35,7 +35,7 @@ func (s *stage) startAgent(ctx context.Context, f fault) error {
 		return fmt.Errorf("start the agent: %w", err)
 	}
 	// It outlives ctx: a release under way goes back through it.
-	p.cmd = exec.Command(s.gapless, "agent", "--service", service,
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), s.gapless, "agent", "--service", service,
 		"--listen", s.public, "--admin", s.admin, "--state-dir", filepath.Join(s.dir, "agent"))
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = s.dir, s.environment(bad...), log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us

@@ -28,7 +28,9 @@ func (d *demo) killExpand(ctx context.Context) error {
 	if err := c.Process.Kill(); err != nil {
 		return fmt.Errorf("kill expand: %w", err)
 	}
-	<-ended // it was killed, and says so
+	if err := <-ended; err == nil {
+		return fmt.Errorf("expand was over before it could be killed: take more --rows than %d", d.Rows)
+	}
 	var left int
 	const unset = "select count(*) from address where street is not null and street_name is null and house_number is null"
 	if err := d.conn.QueryRow(ctx, unset).Scan(&left); err != nil {

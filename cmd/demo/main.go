@@ -19,6 +19,7 @@ type options struct {
 	Fault    fault   `enum:"none,bad-errors,kill-backfill" default:"none" help:"What goes wrong on the way: none, bad-errors (the new revision answers some requests with an error), kill-backfill (expand is killed in the middle and run again)."`
 	Rows     int     `default:"200000" help:"Addresses in the table, 1000 to 5000000."`
 	Rate     float64 `default:"300" help:"Requests a second."`
+	Gapless  string  `type:"existingfile" placeholder:"FILE" help:"The program to run; built anew by default."`
 	Keep     bool    `help:"Leave everything standing at the end, until Ctrl-C."`
 	JSON     bool    `help:"End with one JSON object on stdout; all else goes to stderr."`
 }

@@ -23,20 +23,23 @@ type output struct {
 
 // Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, err := o.w.Write(p)
-	if o.err == nil {
-		o.err = err
+	if o.err == nil && err != nil {
+		o.err = fmt.Errorf("show: %w", err)
 	}
-	return n, err
+	return n, o.err
 }
 
-func (o *output) say(format string, args ...any) { o.printf(format+"\n", args...) }
+func (o *output) say(format string, args ...any) {
+	o.show(o, fmt.Sprintf(format, args...)+"\n")
+}
 
-func (o *output) printf(format string, args ...any) {
-	// Write keeps the error.
-	_, _ = fmt.Fprintf(o, format, args...)
+func (o *output) show(w io.Writer, text string) {
+	if _, err := io.WriteString(w, text); err != nil {
+		return // Write has kept it
+	}
 }
 
 func (o *output) title(opts options) {
@@ -56,10 +59,7 @@ func (o *output) command(args []string) { o.say("\n$ gapless %s", strings.Join(a
 // indented sets what gapless tells apart from what the demo does.
 func (o *output) indented() io.Writer { return &indented{out: o, start: true} }
 
-func (o *output) tell(text string) {
-	// Write keeps the error.
-	_, _ = io.WriteString(o.indented(), text)
-}
+func (o *output) tell(text string) { o.show(o.indented(), text) }
 
 // report shows what gapless printed at the end of a phase: the rollout comment
 // as far as it is new, of anything else all.
@@ -74,7 +74,7 @@ func (o *output) kept(s *stage) {
 	o.say("\nEverything stands until Ctrl-C:")
 	o.say("  service   http://%s/addresses/1", s.public)
 	o.say("  database  %s", s.database)
-	o.say("  gapless   cd %s && GAPLESS_AGENT_TOKEN=%s DATABASE_URL='%s' bin/gapless status", s.dir, s.token, s.database)
+	o.say("  gapless   cd %s && GAPLESS_AGENT_TOKEN=%s DATABASE_URL='%s' %s status", s.dir, s.token, s.database, s.gapless)
 }
 
 // result shows the ledger.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,9 +55,8 @@ func setStage(ctx context.Context, o options, log io.Writer) (*stage, error) {
 		return s, fmt.Errorf("stage: %w", err)
 	}
 	s.later(func(context.Context) error { return os.RemoveAll(s.dir) })
-	s.gapless = filepath.Join(s.dir, "bin", "gapless")
 	for _, do := range []func(context.Context) error{
-		s.build,
+		func(ctx context.Context) error { return s.build(ctx, o.Gapless) },
 		s.choosePorts,
 		func(ctx context.Context) error { return s.startDatabase(ctx, o.Rows, log) },
 		func(ctx context.Context) error { return s.startAgent(ctx, o.Fault) },
@@ -76,8 +77,8 @@ func (s *stage) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	var errs error
-	for i := len(s.teardown) - 1; i >= 0; i-- {
-		errs = errors.Join(errs, s.teardown[i](ctx))
+	for _, end := range slices.Backward(s.teardown) {
+		errs = errors.Join(errs, end(ctx))
 	}
 	s.teardown = nil
 	return errs
@@ -101,13 +102,18 @@ func repository() (string, error) {
 	}
 }
 
-// build makes the program and both revisions of the service.
-func (s *stage) build(ctx context.Context) error {
-	for from, to := range map[string]string{
-		"./cmd/gapless":                  s.gapless,
+// build makes both revisions of the service, and the program unless one is
+// given.
+func (s *stage) build(ctx context.Context, given string) error {
+	s.gapless = cmp.Or(given, filepath.Join(s.dir, "bin", "gapless"))
+	builds := map[string]string{
 		"./testdata/apps/addressbook/v1": s.revision(oldRevision),
 		"./testdata/apps/addressbook/v2": s.revision(newRevision),
-	} {
+	}
+	if given == "" {
+		builds["./cmd/gapless"] = s.gapless
+	}
+	for from, to := range builds {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", to, from)
 		cmd.Dir = s.root
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -122,16 +128,17 @@ func (s *stage) revision(id string) string { return filepath.Join(s.dir, "releas
 // choosePorts takes two that are free, so that nothing on the machine is in
 // the way.
 func (s *stage) choosePorts(ctx context.Context) error {
-	for _, address := range []*string{&s.public, &s.admin} {
-		var config net.ListenConfig
-		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return fmt.Errorf("find a free port: %w", err)
-		}
-		*address = listener.Addr().String()
-		defer func() { _ = listener.Close() }() // held until both are found
+	var config net.ListenConfig
+	public, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("find a free port: %w", err)
 	}
-	return nil
+	admin, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return errors.Join(fmt.Errorf("find a free port: %w", err), public.Close())
+	}
+	s.public, s.admin = public.Addr().String(), admin.Addr().String()
+	return errors.Join(public.Close(), admin.Close())
 }
 
 func (s *stage) startDatabase(ctx context.Context, rows int, log io.Writer) error {

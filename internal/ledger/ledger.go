@@ -7,6 +7,7 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -152,10 +153,7 @@ func (l *Ledger) Summary() Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.sum
-	s.Answered = make(map[string]int64, len(l.sum.Answered))
-	for revision, n := range l.sum.Answered {
-		s.Answered[revision] = n
-	}
+	s.Answered = maps.Clone(l.sum.Answered)
 	for _, c := range l.causes {
 		s.Causes = append(s.Causes, *c)
 	}

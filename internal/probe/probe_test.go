@@ -56,7 +56,9 @@ func TestEveryFailureIsCountedOnce(t *testing.T) {
 			cut()
 		case 1:
 			w.Header().Set("Content-Length", "100")
-			_, _ = fmt.Fprint(w, "half of it")
+			if _, err := fmt.Fprint(w, "half of it"); err != nil {
+				t.Error(err)
+			}
 			cut()
 		case 2:
 			w.WriteHeader(http.StatusInternalServerError)
@@ -140,7 +142,7 @@ func TestNobodyListens(t *testing.T) {
 func TestABrokenKeptConnectionIsNotRetried(t *testing.T) {
 	for method, body := range map[string]string{http.MethodGet: "", http.MethodPut: "{}"} {
 		t.Run(method, func(t *testing.T) {
-			s := newServer(t, func(n int64, w http.ResponseWriter, _ *http.Request) {
+			s := newServer(t, func(n int64, _ http.ResponseWriter, _ *http.Request) {
 				if n == 2 {
 					cut()
 				}
@@ -179,14 +181,20 @@ func TestAGetHasNoBody(t *testing.T) {
 		if err != nil {
 			return
 		}
-		defer func() { _ = conn.Close() }()
+		defer func() {
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		lines := bufio.NewScanner(conn)
 		var all strings.Builder
 		for lines.Scan() && lines.Text() != "" {
 			all.WriteString(strings.ToLower(lines.Text()) + "\n")
 		}
 		head <- all.String()
-		_, _ = fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		if _, err := fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil {
+			t.Error(err)
+		}
 	}()
 	reply, err := probe.NewClient(probe.ClientOptions{Fresh: true}).Do(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), nil)
 	if err != nil || reply.Err != nil || reply.Status != http.StatusOK {

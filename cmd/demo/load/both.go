@@ -22,7 +22,7 @@ func BothForms(ctx context.Context, o Options, conn *pgx.Conn, n int, model *Mod
 	c := &client{
 		Options: o, model: model, ledger: into, pace: rate.NewLimiter(rate.Inf, 1),
 		http:   probe.NewClient(probe.ClientOptions{Timeout: timeout}),
-		random: rand.New(rand.NewPCG(7, 7)), //nolint:gosec // no secret is made of it
+		random: rand.New(rand.NewPCG(7, 7)),
 	}
 	defer c.http.Close()
 	for id := int64(1); id <= int64(n); id++ {

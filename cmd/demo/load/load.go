@@ -51,7 +51,7 @@ func Start(ctx context.Context, o Options, model *Model, into *ledger.Ledger) *L
 			Options: o, number: i, model: model, ledger: into, pace: pace,
 			http: probe.NewClient(probe.ClientOptions{Timeout: timeout, Fresh: i%2 == 0}),
 			// The same load in each run.
-			random: rand.New(rand.NewPCG(uint64(i), 7)), //nolint:gosec // no secret is made of it
+			random: rand.New(rand.NewPCG(uint64(i), 7)),
 		}
 		l.done.Go(func() {
 			defer c.http.Close()

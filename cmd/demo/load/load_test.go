@@ -3,7 +3,6 @@ package load_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -44,7 +43,7 @@ func start(t *testing.T, faults addressbook.Faults) *book {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- addressbook.Serve(ctx, listener, database, addressbook.Street(), faults, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		ended <- addressbook.Serve(ctx, listener, database, addressbook.Street(), faults, slog.New(slog.DiscardHandler))
 	}()
 	t.Cleanup(func() {
 		stop()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,7 +34,7 @@ func start(t *testing.T, database string, form addressbook.Form, faults addressb
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	r := &running{url: "http://" + listener.Addr().String(), stop: stop, ended: make(chan error, 1)}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	go func() { r.ended <- addressbook.Serve(ctx, listener, database, form, faults, log) }()
 	return r
 }
