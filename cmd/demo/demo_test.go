@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/cmd/demo/load"
-	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/ledger"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
@@ -69,14 +68,6 @@ func TestConfigureMovesThePortsAndAddsTheChange(t *testing.T) {
 		if got := len(cfg.Schema.Changes) == 1; got != withChange {
 			t.Errorf("changes are %v, want one: %t", cfg.Schema.Changes, withChange)
 		}
-	}
-	const file = "db/changes/0007-split-street.yaml"
-	raw, err := os.ReadFile(filepath.Join(s.dir, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := change.Parse(file, raw); err != nil {
-		t.Errorf("gapless would not take the change: %v", err)
 	}
 }
 
