@@ -64,7 +64,7 @@ func Run(ctx context.Context, p Process) int {
 		return out.fail(fmt.Errorf("command line: %w", err))
 	}
 	if helpWanted(p.Args) {
-		return usage(parser, p.Args, out)
+		return usage(parser, p.Args)
 	}
 	parsed, err := parser.Parse(p.Args)
 	if err != nil {
@@ -88,7 +88,7 @@ func helpWanted(args []string) bool {
 }
 
 // usage prints the help; kong does so as a side effect of parsing.
-func usage(parser *kong.Kong, args []string, out *output) int {
+func usage(parser *kong.Kong, args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -103,7 +103,9 @@ type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
-func (e *usageError) Hint() string  { return "gapless --help lists the commands" }
+
+// Hint says what to do.
+func (e *usageError) Hint() string { return "gapless --help lists the commands" }
 
 // environment is what commands run in.
 type environment struct {

@@ -52,8 +52,7 @@ func (e *blindError) Serving() string {
 
 // outcomeOf is how an error ends a command.
 func outcomeOf(err error) rollout.Outcome {
-	var blind *blindError
-	if !errors.As(err, &blind) {
+	if _, blind := errors.AsType[*blindError](err); !blind {
 		return rollout.Refused
 	}
 	if errors.Is(err, api.ErrUnauthorized) || len(document.FaultsOf(err)) > 0 {

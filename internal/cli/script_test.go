@@ -56,7 +56,8 @@ func service() {
 			http.Error(w, "no", http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintln(w, revision)
+		_, err := fmt.Fprintln(w, revision)
+		must(err)
 	})
 	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("PORT"), Handler: mux, ReadHeaderTimeout: time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -155,10 +156,10 @@ func startAgent(ts *testscript.TestScript, _ bool, args []string) {
 	stageOf(ts).agent = cmd
 	ts.Defer(func() {
 		if cmd.ProcessState == nil {
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			_ = cmd.Wait()
+			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+			ts.Check(cmd.Wait())
 		}
-		_ = log.Close()
+		ts.Check(log.Close())
 	})
 	eventually(ts, "the agent answers", func() bool {
 		conn, err := net.Dial("tcp", ts.Getenv("ADMIN"))

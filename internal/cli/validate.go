@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/config"
@@ -18,7 +19,8 @@ func (validateCmd) Run(env *environment) error {
 		return err
 	}
 	files, err := cfg.ReadChanges()
-	text := fmt.Sprintf("%s is valid: service %s, %s, strategy %s\n",
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s is valid: service %s, %s, strategy %s\n",
 		env.commands.Config, cfg.Service, cfg.Target, cfg.Strategy.Kind())
 	for _, f := range files {
 		name := filepath.Join(filepath.Dir(env.commands.Config), filepath.FromSlash(f.Name))
@@ -26,10 +28,10 @@ func (validateCmd) Run(env *environment) error {
 			err = errors.Join(err, perr)
 			continue
 		}
-		text += fmt.Sprintf("%s is valid\n", name)
+		fmt.Fprintf(&text, "%s is valid\n", name)
 	}
 	if err != nil {
 		return err
 	}
-	return env.out.print(text)
+	return env.out.print(text.String())
 }

@@ -190,8 +190,11 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 		}
 	}
 	s.in.WentBack = true
-	if s.unrecorded != nil || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
+	if s.unrecorded || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
 		return nil
+	}
+	if err := s.writeBegan(ctx); err != nil {
+		return err
 	}
 	var entries []rollout.Data
 	if step.Judged != nil {

@@ -19,7 +19,7 @@ func (s *session) begin(ctx context.Context) error {
 		}
 		s.unlock = unlock
 	}
-	if s.in.Fresh {
+	if s.in.Fresh || s.work.Request.Phase == rollout.Rollback { // traffic goes first
 		return nil
 	}
 	return s.writeBegan(ctx)
@@ -28,7 +28,7 @@ func (s *session) begin(ctx context.Context) error {
 func needsDatabase(p rollout.Phase) bool { return p == rollout.Expand || p == rollout.Contract }
 
 func (s *session) writeBegan(ctx context.Context) error {
-	if s.begun || s.unrecorded != nil {
+	if s.begun || s.unrecorded {
 		return nil
 	}
 	b := rollout.Began{Epoch: s.lease.epoch, Digest: s.expect, Accepted: s.work.Request.Accept}
@@ -48,7 +48,7 @@ func (s *session) writeBegan(ctx context.Context) error {
 // write appends entries, saves the record, and moves the head to it. What else
 // changes on the mark goes with the same stamp.
 func (s *session) write(ctx context.Context, edit func(*rollout.Mark), entries ...rollout.Data) error {
-	if s.unrecorded != nil {
+	if s.unrecorded {
 		return s.stampIf(ctx, edit)
 	}
 	follows := s.record.Head()
@@ -57,7 +57,12 @@ func (s *session) write(ctx context.Context, edit func(*rollout.Mark), entries .
 		return err
 	}
 	if err := s.r.Store.Save(ctx, next, follows); err != nil {
-		return fmt.Errorf("save record %s: %w", next.Rollout, err)
+		err = fmt.Errorf("save record %s: %w", next.Rollout, err)
+		if s.work.Request.Phase == rollout.Rollback { // which stops for nothing
+			s.loseRecord(err)
+			return s.stampIf(ctx, edit)
+		}
+		return err
 	}
 	err = s.stamp(ctx, func(m *rollout.Mark) {
 		m.Head = next.Head()

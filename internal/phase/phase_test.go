@@ -130,6 +130,18 @@ func TestRollbackNeedsNoRecord(t *testing.T) {
 	})
 }
 
+func TestRollbackStopsForNothing(t *testing.T) {
+	stage(t, release()[:4], func(t *testing.T, w *world) {
+		w.full = true
+		expect(t, run(t, w, work(rollout.Promote, "", rollout.Full)), rollout.Stopped, "no space left on device")
+		res := run(t, w, work(rollout.Rollback, "", 0))
+		expect(t, res, rollout.Done)
+		if w.split.Blue != rollout.Full || !w.mark.Candidate.Zero() || len(res.Warnings) == 0 {
+			t.Fatalf("warned %v\n%s", res.Warnings, picture(w))
+		}
+	})
+}
+
 func TestDriftStopsAllButRollback(t *testing.T) {
 	stage(t, release()[:4], func(t *testing.T, w *world) {
 		w.split = rollout.SplitTo(rollout.Green, 300) // by somebody else's hand
@@ -146,7 +158,7 @@ func TestTwoPhasesAtOnce(t *testing.T) {
 	stage(t, release()[:3], func(t *testing.T, w *world) {
 		first := make(chan phase.Result, 1)
 		go func() { first <- run(t, w, work(rollout.Promote, "", 50)) }()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		expect(t, run(t, w, work(rollout.Promote, "", 50)), rollout.Waiting, "works on phase promote")
 		expect(t, <-first, rollout.Done)
 	})
@@ -156,7 +168,7 @@ func TestRollbackGoesAheadOfARunningPhase(t *testing.T) {
 	stage(t, release()[:3], func(t *testing.T, w *world) {
 		first := make(chan phase.Result, 1)
 		go func() { first <- run(t, w, work(rollout.Promote, "", rollout.Full)) }()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		began := time.Now()
 		expect(t, run(t, w, work(rollout.Rollback, "", 0)), rollout.Done)
 		expect(t, <-first, rollout.Stopped, "another run has taken over")
@@ -180,7 +192,7 @@ func TestCancelledPromoteGoesBack(t *testing.T) {
 			}
 			done <- res
 		}()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		cancel()
 		began := time.Now()
 		expect(t, <-done, rollout.Stopped, "cancelled; all traffic is back on stable")
@@ -246,7 +258,7 @@ func TestRunTwiceEndsInTheSamePlace(t *testing.T) {
 
 func TestPlanChangesNothing(t *testing.T) {
 	stage(t, firstRelease(), func(t *testing.T, w *world) {
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		before := w.clone()
 		p, err := w.runner().Preview(t.Context(), phase.Work{
 			Request: plan.Request{Phase: rollout.Plan}, Revision: "v2",

@@ -134,7 +134,7 @@ func (r *Runner) Status(ctx context.Context, work Work) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{Result: s.result(plan.End{Outcome: rollout.Done}, s.unrecorded), Changes: map[string]rollout.ChangeState{}}
+	st := Status{Result: s.result(plan.End{Outcome: rollout.Done}, s.lost), Changes: map[string]rollout.ChangeState{}}
 	st.Drift = plan.Drift(s.in.State, s.in.Seen)
 	if s.in.State != nil {
 		for id, p := range s.in.State.Changes {

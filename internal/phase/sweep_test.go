@@ -110,7 +110,7 @@ func picture(w *world) string {
 func follow(t *testing.T, w *world, moves []move) {
 	t.Helper()
 	for _, m := range moves {
-		time.Sleep(m.wait)
+		pass(m.wait)
 		w.revive(0, false)
 		res, err := w.runner().Run(t.Context(), m.work)
 		if err != nil {
@@ -163,7 +163,7 @@ func TestKillSweep(t *testing.T) {
 			for n := 1; n <= calls; n += stride(calls) {
 				for _, after := range []bool{false, true} {
 					synctest.Test(t, func(t *testing.T) {
-						time.Sleep(at.Add(last.wait).Sub(time.Now()))
+						pass(at.Add(last.wait).Sub(time.Now()))
 						w := start.clone()
 						w.revive(n, after)
 						_, _ = w.runner().Run(t.Context(), last.work) //nolint:errcheck // it was killed

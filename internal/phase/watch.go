@@ -37,18 +37,42 @@ func (s *session) watch(ctx context.Context, until time.Time) error {
 		return err
 	}
 	q := s.question()
-	samples, err := s.r.Meter.Counts(ctx, s.in.State.FirstExposed.Add(-recordedWindow),
-		s.in.State.Opening.Stable, s.in.State.Opening.Candidate)
+	err := s.count(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	q.Samples, q.Baseline = divide(samples, q.Stable, s.in.State.FirstExposed)
+	q.Samples, q.Baseline = divide(s.samples, q.Stable, s.in.State.FirstExposed)
 	j := verdict.Judge(q)
 	if err != nil { // silence is not a pass
 		j.Verdict, j.Reason = verdict.Inconclusive, fmt.Sprintf("the counts cannot be read: %v", err)
 	}
 	s.in.Judgement = &j
 	s.tell(Event{Judgement: &j})
+	return nil
+}
+
+// count adds what was counted since the last look. The samples of a long
+// exposure are read once, not at every look.
+func (s *session) count(ctx context.Context) error {
+	since := s.in.State.FirstExposed.Add(-recordedWindow)
+	if s.counted.After(since) {
+		since = s.counted
+	}
+	samples, err := s.r.Meter.Counts(ctx, since, s.in.State.Opening.Stable, s.in.State.Opening.Candidate)
+	if err != nil {
+		return err
+	}
+	for _, sample := range samples {
+		if sample.From.Before(s.counted) {
+			continue // it was read before
+		}
+		s.samples = append(s.samples, sample)
+	}
+	for _, sample := range samples {
+		if sample.To.After(s.counted) {
+			s.counted = sample.To
+		}
+	}
 	return nil
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
 )
 
 // Work is what a phase is to do, with the files as they are on disk.
@@ -30,15 +32,20 @@ type session struct {
 	r    *Runner
 	work Work
 	in   plan.Input
-	// record is the true one; unrecorded says why there is none to write to.
+	// record is the true one. Where it cannot be read or written, lost says
+	// why, and nothing is written any more.
 	record     rollout.Record
-	unrecorded error
+	unrecorded bool
+	lost       error
 	lease      lease
 	db         Database
 	begun      bool
-	unlock     func(context.Context) error
-	warnings   []string
-	expect     string
+	// samples were counted until then.
+	samples  []verdict.Sample
+	counted  time.Time
+	unlock   func(context.Context) error
+	warnings []string
+	expect   string
 }
 
 // enter finds out where the service stands. The session is of use also beside
@@ -53,8 +60,7 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		if work.Request.Phase != rollout.Rollback && work.Request.Phase != statusOnly {
 			return s, err
 		}
-		s.unrecorded = err
-		s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
+		s.loseRecord(err)
 	}
 	if err := s.read(); err != nil {
 		if work.Request.Phase != rollout.Rollback {
@@ -67,6 +73,12 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		return s, err
 	}
 	return s, s.gate(ctx)
+}
+
+// loseRecord goes on without a record, by the platform's mark alone.
+func (s *session) loseRecord(err error) {
+	s.unrecorded, s.lost, s.in.State = true, err, nil
+	s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
 }
 
 // load reads the record that the platform's head names.

@@ -34,7 +34,6 @@ type world struct {
 	// shifts is the history of the split, for the meter.
 	shifts  []shiftAt
 	records map[rollout.Head]rollout.Record
-	saved   rollout.Head
 	applied map[string]bool
 	locked  bool
 
@@ -42,6 +41,8 @@ type world struct {
 	errorShare float64
 	// broken is a candidate that never gets ready.
 	broken string
+	// full is a store whose disk is full.
+	full bool
 	// silent is a meter that counts nothing; lost a store that lost everything.
 	silent, lost bool
 
@@ -54,6 +55,11 @@ type world struct {
 type shiftAt struct {
 	at    time.Time
 	split rollout.Split
+}
+
+// pass lets time go by in the bubble of a test, where it costs nothing.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // not real time
 }
 
 func newWorld() *world {
@@ -141,7 +147,7 @@ func (w *world) Claim(_ context.Context, seen rollout.Token, m rollout.Mark) err
 func (w *world) Reach(context.Context, rollout.Instance) (http.RoundTripper, error) {
 	var via http.RoundTripper
 	return via, w.call(func() error {
-		via = roundTrip(func(r *http.Request) (*http.Response, error) {
+		via = roundTrip(func(*http.Request) (*http.Response, error) {
 			rec := httptest.NewRecorder()
 			rec.WriteHeader(http.StatusOK)
 			return rec.Result(), nil
@@ -265,6 +271,9 @@ func (w *world) Save(_ context.Context, r rollout.Record, follows rollout.Head) 
 	return w.call(func() error {
 		if err := r.Verify(); err != nil {
 			return err
+		}
+		if w.full {
+			return errors.New("no space left on device")
 		}
 		if _, ok := w.records[follows]; !ok && !follows.Zero() {
 			return fmt.Errorf("record follows %v, which was never saved", follows)

@@ -85,14 +85,18 @@ func unhealthy(in Input) (Decision, bool) {
 	if st.Ready > 0 {
 		return Decision{}, false
 	}
-	reason := fmt.Sprintf("0 of %d instances of candidate %s are ready", st.Desired, cand)
-	for _, i := range st.Instances {
+	reason := fmt.Sprintf("0 of %d instances of candidate %s are ready%s", st.Desired, cand, firstProblem(st.Instances))
+	return back(in, rollout.GoingBack{Reason: reason, From: in.weight(), Decided: in.Now()}, nil), true
+}
+
+// firstProblem says why an instance is not ready, where one tells.
+func firstProblem(instances []rollout.Instance) string {
+	for _, i := range instances {
 		if i.Problem != "" {
-			reason += ": " + i.Problem
-			break
+			return ": " + i.Problem
 		}
 	}
-	return back(in, rollout.GoingBack{Reason: reason, From: in.weight(), Decided: in.Now()}, nil), true
+	return ""
 }
 
 // watchUntil is when the next decision is due at the latest.
