@@ -19,6 +19,9 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
+# The flags of "build", so that what both need is compiled once.
+demo: export CGO_ENABLED := 0
+demo: export GOFLAGS := -trimpath -buildvcs=false
 demo: build ## release the example on this machine, under load; DEMO="--fault bad-errors" and the like
 	go build -o bin/demo ./cmd/demo
 	bin/demo --gapless bin/gapless $(DEMO)
@@ -36,7 +39,7 @@ lint: $(GOLANGCI) ## run golangci-lint (downloaded and built at the first time)
 
 .PHONY: build
 build: ## build the static binary bin/gapless
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gapless ./cmd/gapless
+	CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gapless ./cmd/gapless
 
 .PHONY: generate
 generate: ## write the JSON Schemas from the Go types
