@@ -102,6 +102,12 @@ func picture(w *world) string {
 		fmt.Fprintf(&b, "record: %v\n", err)
 	} else {
 		fmt.Fprintf(&b, "record %s: weight %s, went back %t\n", state.Stage, state.Weight, state.WentBack)
+		for _, id := range slices.Sorted(maps.Keys(state.Changes)) {
+			// A change that an earlier rollout expanded is not in every record.
+			if st := state.Changes[id].State; st != rollout.Expanded {
+				fmt.Fprintf(&b, "change %s is %s\n", id, st)
+			}
+		}
 	}
 	return b.String()
 }

@@ -14,7 +14,7 @@ import (
 func decideContract(in Input) Decision {
 	for _, c := range Owing(in) {
 		done := in.State.Changes[c.ID]
-		if in.changeState(c.ID) != rollout.Contracting {
+		if !in.contracting(c.ID) {
 			e, ok := in.Verified[c.ID]
 			if !ok {
 				return do(Verify{Change: c, Scope: change.ScopeRelease})
@@ -50,6 +50,13 @@ func Owing(in Input) []change.Change {
 	})
 }
 
+// contracting reports whether a change's contract was begun, and perhaps ended
+// without the record knowing of it.
+func (in Input) contracting(id string) bool {
+	st := in.changeState(id)
+	return st == rollout.Contracting || st == rollout.Contracted
+}
+
 func contractible(in Input) []Precondition {
 	s := in.State
 	if s == nil {
@@ -63,8 +70,8 @@ func contractible(in Input) []Precondition {
 	}, consumers(in)}
 	owing := Owing(in)
 	for _, c := range owing {
-		if in.changeState(c.ID) == rollout.Contracting {
-			continue // begun: forward only
+		if in.contracting(c.ID) {
+			continue // forward only
 		}
 		ps = append(ps, expanded(in, c), unrefused(in, c), quiet(in, c))
 	}
