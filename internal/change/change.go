@@ -17,7 +17,7 @@ type Change struct {
 	Table    string        `yaml:"table,required" json:"table" jsonschema:"minLength=1,description=The table's exact name\\, with its schema where that is not on the search path: address or sales.address"`
 	Expand   []Operation   `yaml:"expand,required" json:"expand" jsonschema:"minItems=1,description=What is added beside the old form"`
 	Sync     *Sync         `yaml:"sync" json:"sync,omitempty" jsonschema:"description=How the two forms of the data are kept in step"`
-	Verify   Verify        `yaml:"verify" json:"verify,omitempty" jsonschema:"description=What must be true of the data"`
+	Verify   Verify        `yaml:"verify" json:"verify,omitzero" jsonschema:"description=What must be true of the data"`
 	Contract []Operation   `yaml:"contract" json:"contract,omitempty" jsonschema:"description=What is removed once nothing uses the old form"`
 	QuietFor time.Duration `yaml:"quiet_for" json:"quiet_for,omitempty" jsonschema:"description=How long nothing may have written the old form before contract"`
 	HideFor  time.Duration `yaml:"hide_for" json:"hide_for,omitempty" jsonschema:"description=How long contract hides the old form before it drops it"`

@@ -53,6 +53,7 @@ type Dependent struct {
 // Fate is what happens to a dependent.
 type Fate string
 
+// The fates of a dependent.
 const (
 	Stays   Fate = "stays"   // not touched
 	Dropped Fate = "dropped" // its definition is archived and it goes with the column

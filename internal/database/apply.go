@@ -78,8 +78,9 @@ func (db *DB) applyExpand(ctx context.Context, s *session, c change.Change, st s
 		return db.buildIndex(ctx, s, c, step, progress)
 	case change.Verifying:
 		return db.conclude(ctx, s, c, st, progress)
+	default:
+		return change.Evidence{}, fmt.Errorf("no step of kind %q", step.Kind)
 	}
-	return change.Evidence{}, fmt.Errorf("no step of kind %q", step.Kind)
 }
 
 // addColumns adds all columns in one statement.

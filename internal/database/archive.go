@@ -208,7 +208,7 @@ func (a *archiver) chunk(ctx context.Context, tx pgx.Tx, n int) (rows int64, don
 	if err != nil {
 		return 0, false, err
 	}
-	condition, args := next.condition(r.table.key, nil)
+	condition, args := next.condition(r.table.key)
 	copied, err := a.put(ctx, tx, r.table.ident()+" where "+condition, args)
 	if err != nil {
 		return 0, false, err

@@ -185,7 +185,7 @@ func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool
 	if err != nil {
 		return 0, fmt.Errorf("begin a batch: %w", err)
 	}
-	condition, args := within.condition(r.table.key, nil)
+	condition, args := within.condition(r.table.key)
 	unset := condition + " and " + allNull(r.new, "")
 	if f.blank {
 		unset += " and " + anyNotNull(r.old, "")

@@ -27,8 +27,9 @@ func (db *DB) applyContract(ctx context.Context, s *session, c change.Change, st
 		return db.archive(ctx, s, r, progress)
 	case change.Drop:
 		return db.drop(ctx, s, r)
+	default:
+		return change.Evidence{}, fmt.Errorf("no step of kind %q", step.Kind)
 	}
-	return change.Evidence{}, fmt.Errorf("no step of kind %q", step.Kind)
 }
 
 // begin verifies once more that the new form has everything, refuses while

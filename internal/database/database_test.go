@@ -61,7 +61,6 @@ type stage struct {
 	url string
 	app *pgx.Conn
 	db  *database.DB
-	ctx context.Context // for rapid, whose tests have none of their own
 }
 
 func newStage(t testing.TB, options database.Options) *stage {

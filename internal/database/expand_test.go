@@ -3,7 +3,6 @@ package database_test
 import (
 	"testing"
 
-	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/database"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
@@ -44,7 +43,6 @@ func TestExpandGivesEveryRowItsNewFormAndLeavesTheOldOne(t *testing.T) {
 	if !one[bool](t, s, `select indisvalid from pg_index where indexrelid = 'address_street_name_idx'::regclass`) {
 		t.Error("the index is not valid")
 	}
-	_ = change.ScopeExpand
 }
 
 func TestContractArchivesAndDrops(t *testing.T) {

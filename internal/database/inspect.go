@@ -120,15 +120,21 @@ func (i *inspector) kind(ctx context.Context) error {
 	return nil
 }
 
-// reserved are names that mean something else inside a trigger.
-var reserved = []string{"new", "old", "found", "sqlstate", "sqlerrm"}
+// reserved tells whether a name means something else inside a trigger.
+func reserved(name string) bool {
+	switch name {
+	case "new", "old", "found", "sqlstate", "sqlerrm":
+		return true
+	}
+	return strings.HasPrefix(name, "tg_") || strings.HasPrefix(name, "gapless_")
+}
 
 func (i *inspector) columns(ctx context.Context) error {
 	for _, c := range i.t.columns {
 		i.facts.Columns = append(i.facts.Columns, change.Column{Name: c.name, Type: c.sqlType, Default: c.def, NotNull: c.notNull})
 	}
 	for _, name := range append(i.c.OldColumns(), i.c.NewColumns()...) {
-		if slices.Contains(reserved, name) || strings.HasPrefix(name, "tg_") || strings.HasPrefix(name, "gapless_") {
+		if reserved(name) {
 			i.refuse("column %q has a name that PL/pgSQL or gapless uses itself", name)
 		}
 	}

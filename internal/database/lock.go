@@ -27,13 +27,13 @@ func (db *DB) Lock(ctx context.Context, holder string) (unlock func(context.Cont
 	}
 	var got bool
 	if err := s.QueryRow(ctx, `select pg_try_advisory_lock($1)`, runnerLock).Scan(&got); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the database for %s: %w", holder, err), s.close())
+		return nil, errors.Join(fmt.Errorf("lock the database for %s: %w", holder, err), s.close(ctx))
 	}
 	if !got {
 		busy, err := s.runner(ctx)
-		return nil, errors.Join(busy, err, s.close())
+		return nil, errors.Join(busy, err, s.close(ctx))
 	}
-	return func(context.Context) error { return s.close() }, nil
+	return func(ctx context.Context) error { return s.close(ctx) }, nil
 }
 
 func (s *session) runner(ctx context.Context) (error, error) {

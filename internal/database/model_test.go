@@ -262,7 +262,7 @@ func (p *play) insert(t *rapid.T) {
 			}
 		}
 	}
-	_, err := p.s.app.Exec(p.s.ctx, statement, values...)
+	_, err := p.s.app.Exec(t.Context(), statement, values...)
 	if p.did(t, statement, err, kept, ok) {
 		p.rows[id] = proposed
 	}
@@ -290,7 +290,7 @@ func (p *play) update(t *rapid.T) {
 	if !there {
 		after, kept, ok = was, nil, true
 	}
-	_, err := p.s.app.Exec(p.s.ctx, statement, values...)
+	_, err := p.s.app.Exec(t.Context(), statement, values...)
 	if p.did(t, statement, err, kept, ok) && there {
 		delete(p.rows, id)
 		p.rows[to] = after
@@ -299,7 +299,7 @@ func (p *play) update(t *rapid.T) {
 
 func (p *play) remove(t *rapid.T) {
 	id := p.id(t)
-	_, err := p.s.app.Exec(p.s.ctx, `delete from address where id = $1`, id)
+	_, err := p.s.app.Exec(t.Context(), `delete from address where id = $1`, id)
 	p.did(t, "delete", err, nil, true)
 	delete(p.rows, id)
 }
@@ -310,7 +310,7 @@ func (p *play) compare(t *rapid.T) {
 	for _, name := range p.w.news {
 		columns = append(columns, name+"::text")
 	}
-	rows, err := p.s.app.Query(p.s.ctx, "select id, street, array["+strings.Join(columns, ",")+"] from address order by id")
+	rows, err := p.s.app.Query(t.Context(), "select id, street, array["+strings.Join(columns, ",")+"] from address order by id")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func (p *play) compare(t *rapid.T) {
 }
 
 func (p *play) compareKept(t *rapid.T) {
-	rows, err := p.s.app.Query(p.s.ctx, `select (key->>'id')::bigint, side, why,
+	rows, err := p.s.app.Query(t.Context(), `select (key->>'id')::bigint, side, why,
 		array(select v.value from jsonb_each_text(k.value) v order by v.key) from gapless.kept k order by n`)
 	if err != nil {
 		t.Fatal(err)
@@ -370,9 +370,8 @@ func TestSyncFollowsTheModel(t *testing.T) {
 					s.run(t, c, []change.Step{step})
 				}
 			}
-			s.ctx = t.Context()
 			rapid.Check(t, func(t *rapid.T) {
-				if _, err := s.app.Exec(s.ctx, `with a as (delete from address) delete from gapless.kept`); err != nil {
+				if _, err := s.app.Exec(t.Context(), `with a as (delete from address) delete from gapless.kept`); err != nil {
 					t.Fatal(err)
 				}
 				p := &play{w: w, s: s, rows: map[int64]modelRow{}}

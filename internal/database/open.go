@@ -81,7 +81,7 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return db, s.close()
+	return db, s.close(ctx)
 }
 
 // Close ends nothing at present: each verb closes its own connections.
@@ -119,7 +119,7 @@ func (db *DB) connect(ctx context.Context, name string) (_ *session, err error) 
 	}
 	s := &session{Conn: conn, options: db.options}
 	if err := s.settle(ctx); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.close(ctx))
 	}
 	return s, nil
 }
@@ -171,8 +171,8 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Millise
 // verb was cancelled, so that no lock outlives it.
 const goodbye = 2 * time.Second
 
-func (s *session) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+func (s *session) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
 	return s.Close(ctx)
 }
@@ -183,6 +183,6 @@ func (db *DB) with(ctx context.Context, name string, work func(*session) error) 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
 	return work(s)
 }

@@ -58,7 +58,13 @@ func TestBackfillResumes(t *testing.T) {
 				batches.Store(0)
 				limit.Store(n)
 				if kill = cancel; n%2 == 0 { // the server ends us, while the batch runs
-					kill = func() { ending.Go(func() { _ = s.endRunner(ctx, other) }) }
+					kill = func() {
+						ending.Go(func() {
+							if err := s.endRunner(t.Context(), other); err != nil {
+								t.Error(err)
+							}
+						})
+					}
 				}
 				err := applyAll(ctx, s, c)
 				ending.Wait()

@@ -61,7 +61,7 @@ func (db *DB) checksum(ctx context.Context, s *session, t table) (rows int64, su
 		if chunk, last, err = s.step(ctx, s, t, rest, pace.size()); err != nil {
 			return 0, "", err
 		}
-		condition, args := chunk.condition(t.key, nil)
+		condition, args := chunk.condition(t.key)
 		var n int64
 		var halves [2]string
 		begun := time.Now()

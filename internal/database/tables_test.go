@@ -15,7 +15,6 @@ type kind struct {
 	// old and new are writes by the two revisions, after expand; shown is what
 	// the table must hold then, in both forms.
 	old, new, shown, want string
-	drops                 string
 }
 
 func kinds() []kind {

@@ -11,10 +11,6 @@ import (
 //go:embed sync.plpgsql.tmpl
 var syncText string
 
-var syncTemplate = template.Must(template.New("").Funcs(template.FuncMap{
-	"inc": func(i int) int { return i + 1 },
-}).Parse(syncText))
-
 // side is a column as the template sees it.
 type side struct{ Ident, Type, Expression string }
 
@@ -83,7 +79,12 @@ func inserted(columns []column, surely bool) string {
 
 func render(name string, data any) (string, error) {
 	var b strings.Builder
-	if err := syncTemplate.ExecuteTemplate(&b, name, data); err != nil {
+	functions := template.FuncMap{"inc": func(i int) int { return i + 1 }}
+	t, err := template.New("").Funcs(functions).Parse(syncText)
+	if err == nil {
+		err = t.ExecuteTemplate(&b, name, data)
+	}
+	if err != nil {
 		return "", fmt.Errorf("write function %s: %w", name, err)
 	}
 	return b.String(), nil
@@ -170,7 +171,7 @@ func (r relation) triggers() string {
 	fmt.Fprintf(&b, "create or replace trigger %s before insert on %s for each row execute function %s();\n", insert, t, own("sync_"+r.base()))
 	fmt.Fprintf(&b, "create or replace trigger %s before update on %s for each row when ((%s or %s or (%s and %s)) and current_setting('gapless.backfill', true) is distinct from %s) execute function %s();\n",
 		update, t, differ(r.old, under("OLD."), under("NEW.")), differ(r.new, under("OLD."), under("NEW.")),
-		moved, allNull(r.new, "NEW."), literal(r.change.ID), own("sync_"+r.base()))
+		allNull(r.new, "NEW."), moved, literal(r.change.ID), own("sync_"+r.base()))
 	fmt.Fprintf(&b, "create or replace trigger %s after update of %s on %s for each statement execute function %s();\n",
 		old, comma(idents(r.old, "")), t, own("log_"+r.base()))
 	for _, name := range []string{insert, update, old} {

@@ -139,11 +139,14 @@ func (w *watcher) statements(ctx context.Context, now time.Time) error {
 	}
 	var reset *time.Time
 	err = w.s.QueryRow(ctx, fmt.Sprintf(`select stats_reset from %s.pg_stat_statements_info`, schema)).Scan(&reset)
-	if err != nil {
-		w.u.Unknown = append(w.u.Unknown, "pg_stat_statements cannot be read: "+err.Error())
-		return nil
+	if err == nil {
+		return w.compare(ctx, schema, reset, now)
 	}
-	return w.compare(ctx, schema, reset, now)
+	if sqlState(err) == "" { // not the server's answer
+		return fmt.Errorf("read pg_stat_statements: %w", err)
+	}
+	w.u.Unknown = append(w.u.Unknown, "pg_stat_statements cannot be read: "+err.Error())
+	return nil
 }
 
 func (w *watcher) compare(ctx context.Context, schema string, reset *time.Time, now time.Time) error {

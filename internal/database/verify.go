@@ -225,7 +225,7 @@ func (v *verifier) plainly(ctx context.Context, within span) (found, error) {
 	if slices.ContainsFunc(slices.Concat(r.old, r.new), func(c column) bool { return c.cuts }) {
 		return v.carefully(ctx, within)
 	}
-	condition, args := within.condition(r.table.key, nil)
+	condition, args := within.condition(r.table.key)
 	compute := func(columns []column, by func(column) string, prefix string) string {
 		list := make([]string, len(columns))
 		for i, c := range columns {
@@ -256,7 +256,7 @@ func (v *verifier) plainly(ctx context.Context, within span) (found, error) {
 // carefully counts the same row by row, and tells rows for which f raises.
 func (v *verifier) carefully(ctx context.Context, within span) (found, error) {
 	r := v.r
-	condition, args := within.condition(r.table.key, nil)
+	condition, args := within.condition(r.table.key)
 	lossy := "false"
 	if v.scope == change.ScopeExpand {
 		lossy = fmt.Sprintf("f.gapless_ok and (not r.gapless_ok or %s)", differ(r.old, under("t."), under("r.")))

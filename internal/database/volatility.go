@@ -3,7 +3,6 @@ package database
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -15,25 +14,48 @@ import (
 // format) only stable, because for some types they depend on settings such as
 // TimeZone. These are let through for the types for which they do not.
 
-// steadyOnText are stable functions that depend on no more than how their
-// arguments are written as text.
-var steadyOnText = []string{"concat", "concat_ws", "format", "quote_literal", "quote_nullable", "textanycat", "anytextcat"}
-
-// known are the kinds of node whose value follows from their arguments and the
-// functions they name, each with the field that has its type's OID.
-var known = map[string]string{
-	"VAR": "vartype", "CONST": "consttype", "FUNCEXPR": "funcresulttype", "OPEXPR": "opresulttype",
-	"DISTINCTEXPR": "opresulttype", "NULLIFEXPR": "opresulttype", "RELABELTYPE": "resulttype",
-	"COERCEVIAIO": "resulttype", "ARRAYCOERCEEXPR": "resulttype", "CASE": "casetype", "CASEEXPR": "casetype",
-	"COALESCE": "coalescetype", "COALESCEEXPR": "coalescetype", "MINMAX": "minmaxtype", "MINMAXEXPR": "minmaxtype",
-	"ARRAY": "array_typeid", "ARRAYEXPR": "array_typeid", "CASETESTEXPR": "typeId",
-	"SUBSCRIPTINGREF": "refrestype", "FIELDSELECT": "resulttype", "COERCETODOMAIN": "resulttype",
-	"COLLATE": "", "COLLATEEXPR": "", "WHEN": "", "CASEWHEN": "", "BOOLEXPR": "", "NULLTEST": "", "BOOLEANTEST": "",
-	"SCALARARRAYOPEXPR": "", "LIST": "", "COERCETODOMAINVALUE": "typeId",
+// steadyOnText tells whether a stable function of pg_catalog depends on no more
+// than how its arguments are written as text.
+func steadyOnText(name string) bool {
+	switch name {
+	case "concat", "concat_ws", "format", "quote_literal", "quote_nullable", "textanycat", "anytextcat":
+		return true
+	}
+	return false
 }
 
-// functionFields are where nodes name functions.
-var functionFields = []string{"funcid", "opfuncid", "hashfuncid", "negfuncid"}
+// typeField is, for the kinds of node whose value follows from their arguments
+// and the functions they name, the field that has the type's OID; empty where
+// the node has none.
+func typeField(node string) (field string, known bool) {
+	switch node {
+	case "VAR":
+		return "vartype", true
+	case "CONST":
+		return "consttype", true
+	case "FUNCEXPR":
+		return "funcresulttype", true
+	case "OPEXPR", "DISTINCTEXPR", "NULLIFEXPR":
+		return "opresulttype", true
+	case "RELABELTYPE", "COERCEVIAIO", "ARRAYCOERCEEXPR", "FIELDSELECT", "COERCETODOMAIN":
+		return "resulttype", true
+	case "CASE", "CASEEXPR":
+		return "casetype", true
+	case "COALESCE", "COALESCEEXPR":
+		return "coalescetype", true
+	case "MINMAX", "MINMAXEXPR":
+		return "minmaxtype", true
+	case "ARRAY", "ARRAYEXPR":
+		return "array_typeid", true
+	case "CASETESTEXPR", "COERCETODOMAINVALUE":
+		return "typeId", true
+	case "SUBSCRIPTINGREF":
+		return "refrestype", true
+	case "COLLATE", "COLLATEEXPR", "WHEN", "CASEWHEN", "BOOLEXPR", "NULLTEST", "BOOLEANTEST", "SCALARARRAYOPEXPR", "LIST":
+		return "", true
+	}
+	return "", false
+}
 
 // settled tells why an expression may give different values for the same row,
 // or nothing if it cannot.
@@ -46,10 +68,10 @@ func (q *qualifier) settled(ctx context.Context, text string) (refusal string, e
 	functions := map[uint32][]*treeNode{}
 	written, read := map[uint32]bool{}, map[uint32]bool{}
 	tree.walk(func(n *treeNode) {
-		if _, ok := known[n.name]; !ok {
+		if _, known := typeField(n.name); !known {
 			unknown = append(unknown, n.name)
 		}
-		for _, field := range functionFields {
+		for _, field := range []string{"funcid", "opfuncid", "hashfuncid", "negfuncid"} {
 			if oid := n.number(field); oid != 0 {
 				functions[oid] = append(functions[oid], n)
 			}
@@ -80,7 +102,8 @@ func typeOf(n *treeNode) uint32 {
 			return typeOf(arg)
 		}
 	}
-	return n.number(known[n.name])
+	field, _ := typeField(n.name)
+	return n.number(field)
 }
 
 // functionsSettled looks at each function's volatility. For those that only
@@ -101,7 +124,7 @@ func (q *qualifier) functionsSettled(ctx context.Context, functions map[uint32][
 	var name, volatility, schema string
 	var refusals []string
 	_, err = pgx.ForEachRow(rows, []any{&oid, &name, &volatility, &schema}, func() error {
-		if schema == "pg_catalog" && slices.Contains(steadyOnText, name) {
+		if schema == "pg_catalog" && steadyOnText(name) {
 			for _, call := range functions[oid] {
 				for _, arg := range call.children("args") {
 					written[typeOf(arg)] = true

@@ -14,9 +14,8 @@ import (
 // the key's end. Keys are in the text form of their types.
 type span struct{ lower, upper []string }
 
-// condition is what holds for rows of the span, with the arguments that belong
-// to it; numbering begins after those that are there already.
-func (sp span) condition(k key, args []any) (string, []any) {
+// condition is what holds for rows of the span, with its arguments.
+func (sp span) condition(k key) (sql string, args []any) {
 	var terms []string
 	bound := func(operator string, values []string) {
 		if values == nil {
@@ -51,7 +50,7 @@ func (k key) texts(prefix string) []string {
 // step is the span of at most n rows at the beginning of within; last tells
 // that nothing comes after it.
 func (s *session) step(ctx context.Context, q querier, t table, within span, n int) (next span, last bool, err error) {
-	condition, args := within.condition(t.key, nil)
+	condition, args := within.condition(t.key)
 	args = append(args, n-1)
 	order := comma(idents(t.key, ""))
 	var upper []string
