@@ -23,8 +23,8 @@ help: ## show this
 demo: export CGO_ENABLED := 0
 demo: export GOFLAGS := -trimpath -buildvcs=false
 demo: build ## release the example on this machine, under load; DEMO="--fault bad-errors" and the like
-	go build -o bin/demo ./cmd/demo
-	bin/demo --gapless bin/gapless $(DEMO)
+	@go build -o bin/demo ./cmd/demo
+	@bin/demo --gapless bin/gapless $(DEMO)
 
 .PHONY: test
 test: ## vet, then run all tests, with the race detector where there is a C compiler

@@ -84,7 +84,7 @@ func (env *environment) database(name string) func(context.Context) (phase.Datab
 		if url == "" {
 			return nil, &inputError{
 				err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", name),
-				hint: "set it, for example to postgres://USER:PASSWORD@HOST/DATABASE",
+				hint: "set it in the environment of this command; it never stands in the config",
 			}
 		}
 		env.out.hideURL(url)

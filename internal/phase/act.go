@@ -269,6 +269,6 @@ func (s *session) interrupted(parent context.Context, cause error) (plan.End, er
 	if err != nil {
 		return end, errors.Join(cause, err)
 	}
-	end.Reason, end.Hint = "cancelled; all traffic is back on stable", "gapless rollback removes what is left of the candidate"
+	end.Reason, end.Hint = "cancelled; all traffic is back on stable", "remove what is left of the candidate with gapless rollback"
 	return end, cause
 }

@@ -86,7 +86,7 @@ func (s *session) settledAt() time.Time {
 
 // probe starts the client outside, and returns what stops it and tells.
 func (s *session) probe(ctx context.Context) func() *rollout.Probed {
-	if s.r.Probe == nil {
+	if s.r.Probe == nil || len(s.in.Seen.Serving()) == 0 { // before a first release nobody answers
 		return func() *rollout.Probed { return nil }
 	}
 	stop := s.r.Probe.Start(ctx)

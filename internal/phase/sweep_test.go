@@ -169,7 +169,7 @@ func TestKillSweep(t *testing.T) {
 			for n := 1; n <= calls; n += stride(calls) {
 				for _, after := range []bool{false, true} {
 					synctest.Test(t, func(t *testing.T) {
-						pass(at.Add(last.wait).Sub(time.Now()))
+						pass(time.Until(at.Add(last.wait)))
 						w := start.clone()
 						w.revive(n, after)
 						_, _ = w.runner().Run(t.Context(), last.work) //nolint:errcheck // it was killed

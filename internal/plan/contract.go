@@ -133,9 +133,9 @@ func quiet(in Input, c change.Change) Precondition {
 		p.Text = "change " + c.ID + ": who uses the old form cannot be read: " + strings.Join(u.Unknown, "; ")
 		p.How = "make it readable, or take it upon yourself with --accept REASON; your name goes into the record"
 	case len(u.Statements) > 0:
-		p.Text = fmt.Sprintf("change %s: %s still named the old form: %s", c.ID,
-			count(len(u.Statements), "statement", "statements"), strings.Join(u.Statements, "; "))
-		p.How = "move its sender to the new form, reset pg_stat_statements, then run this phase again"
+		p.Text = fmt.Sprintf("change %s: %s named the old form within the last %s: %s", c.ID,
+			count(len(u.Statements), "statement", "statements"), c.QuietFor, strings.Join(u.Statements, "; "))
+		p.How = fmt.Sprintf("move the sender to the new form; run this phase again after %s", clock(until))
 	case in.Now().Before(until):
 		p.Text = fmt.Sprintf("change %s: the old form was last written %s, %s of quiet are asked for", c.ID, clock(u.QuietSince), c.QuietFor)
 		p.How = fmt.Sprintf("run this phase again after %s%s", clock(until), writers(u))

@@ -20,10 +20,15 @@ const (
 	lateness  = 10 * time.Minute
 )
 
+// alternatives is how many there are.
+const alternatives = 7
+
 // ratios are the alternatives: how many times as often as stable's the
 // candidate's requests go wrong, each with its part of the belief.
-var ratios = [...]struct{ times, belief float64 }{
-	{1.25, 1. / 16}, {1.5, 1. / 16}, {2, 2. / 16}, {4, 6. / 16}, {6, 4. / 16}, {12, 1. / 16}, {30, 1. / 16},
+func ratios() [alternatives]struct{ times, belief float64 } {
+	return [...]struct{ times, belief float64 }{
+		{1.25, 1. / 16}, {1.5, 1. / 16}, {2, 2. / 16}, {4, 6. / 16}, {6, 4. / 16}, {12, 1. / 16}, {30, 1. / 16},
+	}
 }
 
 // process is an e-process in the making (Johari, Pekelis, Walsh: always valid
@@ -32,7 +37,7 @@ var ratios = [...]struct{ times, belief float64 }{
 // candidate may have turned bad. An equal candidate's ever reaches x with a
 // chance of at most 1/x, however often one looks.
 type process struct {
-	logs    [len(ratios)]float64
+	logs    [alternatives]float64
 	elapsed time.Duration
 	burst   float64 // logarithm of the most that a burst counts for
 }
@@ -55,7 +60,7 @@ func (p *process) add(span time.Duration, gain func(ratio float64) float64) {
 	fresh := math.Log(arisen(p.elapsed+span) - arisen(p.elapsed))
 	p.elapsed += span
 	most := p.burst * (1 + span.Minutes())
-	for i, r := range ratios {
+	for i, r := range ratios() {
 		p.logs[i] = logAdd(p.logs[i], fresh) + min(gain(r.times), most)
 	}
 }
@@ -63,8 +68,8 @@ func (p *process) add(span time.Duration, gain func(ratio float64) float64) {
 // log is the logarithm of the e-value.
 func (p *process) log() float64 {
 	rest := math.Log(1 - fromStart - arisen(p.elapsed))
-	var all [len(ratios)]float64
-	for i, r := range ratios {
+	var all [alternatives]float64
+	for i, r := range ratios() {
 		all[i] = logAdd(p.logs[i], rest) + math.Log(r.belief)
 	}
 	return floats.LogSumExp(all[:])

@@ -8,8 +8,17 @@ import (
 	"time"
 )
 
-// The parts of Alpha by metric; those that are judged share the whole of it.
-var parts = map[Metric]float64{Errors: 14, Slow: 4, CPU: 1, Memory: 1}
+// part is what a metric gets of Alpha; those that are judged share the whole.
+func part(m Metric) float64 {
+	switch m {
+	case Errors:
+		return 14
+	case Slow:
+		return 4
+	case CPU, Memory:
+	}
+	return 1
+}
 
 // suspicion is the e-value, bursts and unsteadiness in full, from which a
 // candidate is not passed while its effect is one to act on; at most 1 in 20
@@ -92,7 +101,7 @@ func (l Limits) alphas() map[Metric]float64 {
 	var whole float64
 	for _, m := range [...]Metric{Errors, Slow, CPU, Memory} {
 		if judged[m] {
-			whole += parts[m]
+			whole += part(m)
 		}
 	}
 	alpha := l.Alpha
@@ -101,7 +110,7 @@ func (l Limits) alphas() map[Metric]float64 {
 	}
 	out := map[Metric]float64{}
 	for m := range judged {
-		out[m] = alpha * parts[m] / whole
+		out[m] = alpha * part(m) / whole
 	}
 	return out
 }

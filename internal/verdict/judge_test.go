@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,7 +156,7 @@ func TestGoodHoursDoNotShieldACandidateThatBreaks(t *testing.T) {
 	for seconds := 1; ; seconds++ {
 		at := start.Add(time.Hour)
 		broken := during(at, seconds, 10, rate{requests: 297}, rate{requests: 3, errors: 3})
-		if Judge(asked(10, time.Hour+time.Duration(seconds)*time.Second, append(good[:len(good):len(good)], broken...))).Verdict == Fail {
+		if Judge(asked(10, time.Hour+time.Duration(seconds)*time.Second, append(slices.Clip(good), broken...))).Verdict == Fail {
 			return
 		}
 		if seconds == 15 {

@@ -61,7 +61,7 @@ func detect(t Traffic, w, effect, threshold float64) time.Duration {
 	const z = 1.2816 // nine times in ten
 	candidate, stable := t.PerMinute*w*effect, t.PerMinute*(1-w)*t.Errors
 	soonest := math.Inf(1)
-	for _, r := range ratios {
+	for _, r := range ratios() {
 		goal := math.Log(threshold / (fromStart * r.belief))
 		hit, miss := math.Log(r.times)-math.Log1p((r.times-1)*w), math.Log1p((r.times-1)*w)
 		growth := candidate*hit - stable*miss

@@ -131,7 +131,7 @@ func wronglyPassed(n, weight int, bake float64, l Limit, base float64) float64 {
 		var c, s arms
 		share := float64(weight) / 1000
 		p := min(1, base+l.allowed(weight))
-		for look := 0; look <= 500; look++ {
+		for look := range 501 {
 			more := bake / 100
 			if look == 0 {
 				more = bake

@@ -13,7 +13,10 @@ const (
 	mostUnsteady = 30.0
 )
 
-var blocks = [...]time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute}
+// rhythms are the lengths over which stable's scatter is looked at.
+func rhythms() []time.Duration {
+	return []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute}
+}
 
 // unsteadiness is how many times more stable's own share of m scatters over
 // time than independent requests would, 1..mostUnsteady. Evidence is divided
@@ -25,7 +28,7 @@ var blocks = [...]time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 
 // that this can only make a fail rarer.
 func unsteadiness(m Metric, windows ...[]Sample) float64 {
 	most := 1.0
-	for _, length := range blocks {
+	for _, length := range rhythms() {
 		var squares, expected, n, free float64
 		for _, w := range windows {
 			s, e, k := scatter(m, w, length)
