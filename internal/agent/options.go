@@ -139,7 +139,7 @@ func loopback(ctx context.Context, target string) error {
 	}
 	for _, ip := range found {
 		if !ip.IsLoopback() {
-			return fmt.Errorf("%s is open to the network; must be loopback, such as 127.0.0.1", ip)
+			return fmt.Errorf("%s is open to the network; must be loopback, such as 127.0.0.1", ip.Unmap())
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package phase
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -43,7 +44,27 @@ func (s *session) look(ctx context.Context) error {
 		}
 		s.in.Usage[c.ID] = usage
 	}
+	s.leaveOutContracted()
 	return nil
+}
+
+// contracted reports whether a change of a new rollout needs nothing any more.
+// Its file may stay where it is.
+func (s *session) contracted(id string) bool {
+	f := s.in.Facts[id]
+	return f.State == rollout.Contracted && len(f.Refusals) == 0
+}
+
+// leaveOutContracted keeps what is contracted already out of a new rollout.
+func (s *session) leaveOutContracted() {
+	if !s.in.Fresh {
+		return
+	}
+	s.in.Changes = slices.DeleteFunc(s.in.Changes, func(c change.Change) bool { return s.contracted(c.ID) })
+	s.in.Opening.Changes = slices.DeleteFunc(slices.Clone(s.in.Opening.Changes), func(f rollout.File) bool {
+		c, err := change.Accepted(f.Name, f.Data)
+		return err == nil && s.contracted(c.ID)
+	})
 }
 
 func (s *session) openDatabase(ctx context.Context) error {

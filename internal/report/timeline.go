@@ -155,7 +155,11 @@ func (t *turn) begin(d rollout.Began, did func(string, ...any)) {
 	if d.Approval != "" {
 		did("approved: %s", d.Approval)
 	}
-	if d.Accepted != "" {
+	switch {
+	case d.Accepted == "":
+	case t.phase == rollout.Contract:
+		did("signals that cannot be read accepted: %s", d.Accepted)
+	default:
 		did("inconclusive verdict accepted: %s", d.Accepted)
 	}
 }
