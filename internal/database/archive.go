@@ -92,7 +92,7 @@ func (a *archiver) statements() []string {
 	r, t, k := a.r, a.r.table.ident(), a.r.table.key
 	var defs, keys []string
 	for i, c := range a.columns() {
-		def := c.ident() + " " + c.sqlType
+		def := c.ident() + " " + c.declared()
 		defs = append(defs, def)
 		if i < len(k) {
 			keys = append(keys, def)

@@ -22,6 +22,7 @@ type column struct {
 	plainType string
 	// cuts tells that a cast to plainType may cut all the same.
 	cuts      bool
+	collate   string // the clause, which is empty for types that have no collation
 	notNull   bool
 	generated bool
 	identity  bool
@@ -37,6 +38,10 @@ type column struct {
 }
 
 func (c column) ident() string { return ident(c.name) }
+
+// declared is the column's type with its collation, on which the value of an
+// expression may depend.
+func (c column) declared() string { return c.sqlType + c.collate }
 
 // key is a unique index's columns, none of which may be null.
 type key []column
@@ -150,6 +155,8 @@ func (s *session) describe(ctx context.Context, q querier, t *table) error {
 		select a.attname, format_type(a.atttypid, a.atttypmod),
 		       case when b.base = 'varchar'::regtype then 'text' else format_type(a.atttypid, a.atttypmod) end,
 		       b.base in ('bpchar'::regtype, 'bit'::regtype, 'varbit'::regtype),
+		       coalesce((select format(' collate %I.%I', n.nspname, l.collname) from pg_collation l join pg_namespace n on n.oid = l.collnamespace
+		                 where l.oid = a.attcollation), ''),
 		       a.attnotnull, a.attgenerated <> '', a.attidentity <> '',
 		       case when a.attgenerated = '' then coalesce(pg_get_expr(d.adbin, d.adrelid), '') else '' end,
 		       coalesce((select bool_or(p.provolatile = 'v')
@@ -177,7 +184,7 @@ func (s *session) describe(ctx context.Context, q querier, t *table) error {
 	}
 	t.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (column, error) {
 		var c column
-		err := row.Scan(&c.name, &c.sqlType, &c.plainType, &c.cuts, &c.notNull, &c.generated, &c.identity, &c.def, &c.volatileDef, &c.exact, &c.builtIn)
+		err := row.Scan(&c.name, &c.sqlType, &c.plainType, &c.cuts, &c.collate, &c.notNull, &c.generated, &c.identity, &c.def, &c.volatileDef, &c.exact, &c.builtIn)
 		return c, err
 	})
 	if err != nil {

@@ -44,6 +44,12 @@ func (db *DB) begin(ctx context.Context, s *session, c change.Change, st standin
 		return e, &change.UnverifiedError{Change: c.ID, Evidence: e}
 	}
 	return e, db.inTransaction(ctx, s, "table "+v.r.table.ident(), func(tx pgx.Tx) error {
+		if st.state == rollout.Contracting { // what it may take along is settled
+			if _, err := s.named(ctx, tx, v.r, true); err != nil {
+				return err
+			}
+			return finish(ctx, tx, c.ID, e)
+		}
 		hanging, err := s.dependents(ctx, tx, v.r.table, c.Dropped(), true)
 		if err != nil {
 			return err
@@ -51,17 +57,14 @@ func (db *DB) begin(ctx context.Context, s *session, c change.Change, st standin
 		if err := blocked(c, hanging); err != nil {
 			return err
 		}
-		if st.state == rollout.Expanded {
-			if err := move(ctx, tx, c.ID, rollout.Contracting, rollout.Expanded); err != nil {
-				return err
-			}
-			for _, old := range v.r.old {
-				hanging = append(hanging, change.Dependent{Kind: "column", Name: old.name, Definition: definition(old)})
-			}
+		if err := move(ctx, tx, c.ID, rollout.Contracting, rollout.Expanded); err != nil {
+			return err
+		}
+		for _, old := range v.r.old {
+			hanging = append(hanging, change.Dependent{Kind: "column", Name: old.name, Definition: definition(old)})
 		}
 		for _, d := range hanging {
-			_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition) values ($1, $2, $3, $4)
-				on conflict (change, kind, name) do update set definition = excluded.definition`, c.ID, d.Kind, d.Name, d.Definition)
+			_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition) values ($1, $2, $3, $4)`, c.ID, d.Kind, d.Name, d.Definition)
 			if err != nil {
 				return fmt.Errorf("archive the definition of %s %s: %w", d.Kind, d.Name, err)
 			}
@@ -72,7 +75,7 @@ func (db *DB) begin(ctx context.Context, s *session, c change.Change, st standin
 
 // definition is a column as ADD COLUMN would take it.
 func definition(c column) string {
-	text := c.ident() + " " + c.sqlType
+	text := c.ident() + " " + c.declared()
 	if c.def != "" {
 		text += " default " + c.def
 	}

@@ -91,6 +91,15 @@ func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
 		if refusal != "" {
 			return fmt.Sprintf("column %q cannot be added: %s", a.Name, refusal), nil
 		}
+		var domain bool
+		err = q.tx.QueryRow(ctx, `select typtype = 'd' from pg_attribute join pg_type t on t.oid = atttypid where attrelid = $1::regclass and attname = $2`,
+			q.temp(), a.Name).Scan(&domain)
+		if err != nil {
+			return "", fmt.Errorf("look up the type of column %q: %w", a.Name, err)
+		}
+		if domain {
+			return fmt.Sprintf("column %q has a domain for its type, which may not take NULL; that is not supported yet", a.Name), nil
+		}
 	}
 	return "", nil
 }

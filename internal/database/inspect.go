@@ -43,7 +43,7 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	}
 	i := inspector{db: db, s: s, c: c, t: t, st: st, facts: &facts}
 	for _, look := range []func(context.Context) error{
-		i.size, i.kind, i.columns, i.triggers, i.publications, i.indexes, i.structure, i.mapping, i.estimate, i.dependents,
+		i.size, i.kind, i.columns, i.triggers, i.publications, i.sessions, i.indexes, i.structure, i.mapping, i.estimate, i.dependents,
 	} {
 		if err := look(ctx); err != nil {
 			return facts, err
@@ -239,6 +239,28 @@ func (i *inspector) publications(ctx context.Context) error {
 	}
 	for _, name := range i.facts.Published {
 		i.refuse("table %s is published (%s): subscribers without the new columns would stop; this is not supported yet", i.t.ident(), ident(name))
+	}
+	return nil
+}
+
+// sessions warns of transactions that would keep the DDL out, and of statements
+// that cannot bear a new column.
+func (i *inspector) sessions(ctx context.Context) error {
+	rows, err := i.s.Query(ctx, `
+		select distinct format('pid %s (%s, %s) has held a lock on the table for %s s: the DDL waits for it',
+		  a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), a.state, round(extract(epoch from now() - a.xact_start)))
+		from pg_locks l join pg_stat_activity a using (pid)
+		where l.relation = $1 and l.granted and a.pid <> pg_backend_pid() and a.xact_start < now() - interval '10 s' limit 5`, i.t.oid)
+	if err != nil {
+		return fmt.Errorf("look for long transactions: %w", err)
+	}
+	long, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for long transactions: %w", err)
+	}
+	i.facts.Warnings = append(i.facts.Warnings, long...)
+	if len(i.c.Added()) > 0 && i.st.state == rollout.Absent {
+		i.warn("a session that has prepared SELECT * or RETURNING * of table %s fails once when columns are added, unless its driver prepares again; COPY into it needs a column list", i.t.ident())
 	}
 	return nil
 }

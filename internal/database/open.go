@@ -144,6 +144,7 @@ func (s *session) settle(ctx context.Context) error {
 		{"lock_timeout", milliseconds(s.options.LockTimeout)},
 		{"statement_timeout", milliseconds(s.options.StatementTimeout)},
 		{"idle_in_transaction_session_timeout", "60s"},
+		{"idle_session_timeout", "0"},              // the lock's session only waits
 		{"client_connection_check_interval", "5s"}, // what a killed runner began ends soon
 		{"search_path", "pg_catalog, pg_temp"},
 		{"default_transaction_isolation", "read committed"},

@@ -102,8 +102,11 @@ func differ(columns []column, a, b func(i int, c column) string) string {
 }
 
 func distinct(c column, a, b string) string {
-	if c.exact {
+	if c.exact && c.collate == "" {
 		return fmt.Sprintf("%s is distinct from %s", a, b)
+	}
+	if c.exact { // equal text is the same text under any collation; two that differ could not be compared
+		return fmt.Sprintf(`%s collate "C" is distinct from %s collate "C"`, a, b)
 	}
 	texts := fmt.Sprintf(`(%s)::text collate "C" is distinct from (%s)::text collate "C"`, a, b)
 	if !c.builtIn {

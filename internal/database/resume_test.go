@@ -112,7 +112,7 @@ func TestContractResumes(t *testing.T) {
 	want := s.content(t)
 	var e change.Evidence
 	interrupted := 0
-	for patience := 5 * time.Millisecond; ; patience += 5 * time.Millisecond {
+	for patience := 5 * time.Millisecond; ; patience += 2*time.Millisecond + patience/16 {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		var err error
 		for _, step := range change.ContractSteps(c) {

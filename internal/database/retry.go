@@ -51,7 +51,7 @@ func (db *DB) retry(ctx context.Context, s *session, object string, wait time.Du
 		}
 		err := work()
 		stop()
-		if err == nil || !metLock(err) {
+		if _, told := errors.AsType[*LockedError](err); err == nil || told || !metLock(err) {
 			return err
 		}
 		if n == db.options.Attempts {

@@ -1,6 +1,7 @@
 package database_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -126,6 +127,32 @@ sync: {forward: {written: "amount::text"}, backward: {amount: "written::numeric"
 	s.expand(t, c)
 	s.exec(t, `update price set amount = 1.00`)
 	if got := one[string](t, s, `select written from price`); got != "1.00" {
+		t.Errorf("the new form is %q", got)
+	}
+}
+
+// A column's own collation decides what lower() makes of it, for the backfill,
+// the trigger and the verification alike.
+func TestExpressionsFollowTheColumnsCollation(t *testing.T) {
+	s := newStage(t, database.Options{})
+	s.exec(t, `create table word (id int primary key, a text collate "C", b varchar(30) collate "C"); insert into word values (1, 'ÄB', 'ÖX'), (2, 'ÄX', 'none')`)
+	c := parse(t, "0001-words", `name: x
+table: word
+expand: [{add_column: {name: la, type: text}}, {add_column: {name: lb, type: integer}}]
+sync:
+  forward: {la: "lower(a) || lower(b)", lb: "case when b = 'none' then b::integer else length(b) end"}
+  backward: {a: "la", b: "lb::text"}
+verify: {lossy_max: 10}
+`)
+	var unverified *change.UnverifiedError
+	if err := applyAll(t.Context(), s, c); !errors.As(err, &unverified) || unverified.Evidence.Violations != 0 || unverified.Evidence.Unmapped != 1 {
+		t.Fatalf("%v", err)
+	}
+	s.exec(t, `insert into word (id, a, b) values (3, 'ÄB', 'ÖX'); update word set b = 'ÖY' where id = 2`)
+	if e, err := s.db.Verify(t.Context(), c, change.ScopeRelease); err != nil || !e.Passed() {
+		t.Errorf("%v %+v", err, e)
+	}
+	if got := one[string](t, s, `select string_agg(la, ' ' order by id) from word`); got != "ÄbÖx ÄxÖy ÄbÖx" {
 		t.Errorf("the new form is %q", got)
 	}
 }

@@ -12,7 +12,11 @@ import (
 var syncText string
 
 // side is a column as the template sees it.
-type side struct{ Ident, Type, Expression string }
+type side struct {
+	Ident, Type string
+	Declared    string // the type with its collation
+	Expression  string
+}
 
 // syncData are the parts of the template that a relation decides.
 type syncData struct {
@@ -49,10 +53,10 @@ func (r relation) syncData() syncData {
 
 func (r relation) sides() (oldSide, newSide []side) {
 	for _, c := range r.old {
-		oldSide = append(oldSide, side{c.ident(), c.sqlType, r.g(c)})
+		oldSide = append(oldSide, side{c.ident(), c.sqlType, c.declared(), r.g(c)})
 	}
 	for _, c := range r.new {
-		newSide = append(newSide, side{c.ident(), c.sqlType, r.f(c)})
+		newSide = append(newSide, side{c.ident(), c.sqlType, c.declared(), r.f(c)})
 	}
 	return oldSide, newSide
 }
@@ -124,11 +128,11 @@ func (r relation) functions() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	forward, err := render("safe", struct{ To []side }{data.New})
+	forward, err := render("safe", struct{ From, To []side }{data.Old, data.New})
 	if err != nil {
 		return "", err
 	}
-	backward, err := render("safe", struct{ To []side }{data.Old})
+	backward, err := render("safe", struct{ From, To []side }{data.New, data.Old})
 	if err != nil {
 		return "", err
 	}
@@ -141,7 +145,7 @@ func (r relation) functions() (string, error) {
 func parameters(from, to []side) string {
 	var list []string
 	for _, c := range from {
-		list = append(list, "in "+c.Ident+" "+c.Type)
+		list = append(list, "in "+c.Type) // the body names them, with their collations
 	}
 	for _, c := range to {
 		list = append(list, "out "+c.Ident+" "+c.Type)

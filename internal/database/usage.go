@@ -90,8 +90,9 @@ func (w *watcher) used(at time.Time) {
 // writers reads who was noted. A note stands for all writes of an interval, and
 // a session looks at the notes once an interval: the last write may be two later.
 func (w *watcher) writers(ctx context.Context, now time.Time) error {
+	uncertain := 2 * noteEvery(w.r.change.QuietFor)
 	rows, err := w.s.Query(ctx, `select role, application, max(at) from gapless.old_form_write
-		where change = $1 and at >= $2 group by role, application order by 3 desc limit 20`, w.r.change.ID, w.since)
+		where change = $1 and at >= $2 group by role, application order by 3 desc limit 20`, w.r.change.ID, w.since.Add(-uncertain))
 	if err != nil {
 		return fmt.Errorf("read who wrote the old form: %w", err)
 	}
@@ -104,7 +105,7 @@ func (w *watcher) writers(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("read who wrote the old form: %w", err)
 	}
 	for _, by := range w.u.LastWriters {
-		last := by.At.Add(2 * noteEvery(w.r.change.QuietFor))
+		last := by.At.Add(uncertain)
 		if last.After(now) {
 			last = now
 		}

@@ -36,6 +36,9 @@ func (db *DB) Verify(ctx context.Context, c change.Change, scope change.Scope) (
 // change expanded.
 func (db *DB) conclude(ctx context.Context, s *session, c change.Change, st standing, progress func(change.Progress)) (change.Evidence, error) {
 	v := verifier{db: db, s: s, c: c, scope: change.ScopeExpand, repair: true, progress: progress}
+	if st.state == rollout.Expanded {
+		v.scope = change.ScopeRelease // the new form may have writers since
+	}
 	e, err := v.run(ctx, st)
 	if err != nil {
 		return e, err
@@ -229,7 +232,7 @@ func (v *verifier) plainly(ctx context.Context, within span) (found, error) {
 	compute := func(columns []column, by func(column) string, prefix string) string {
 		list := make([]string, len(columns))
 		for i, c := range columns {
-			list[i] = fmt.Sprintf("(%s)::%s as %s%d", by(c), c.plainType, prefix, i+1)
+			list[i] = fmt.Sprintf("(%s)::%s%s as %s%d", by(c), c.plainType, c.collate, prefix, i+1)
 		}
 		return comma(list)
 	}
