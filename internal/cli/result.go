@@ -143,7 +143,7 @@ func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
 	o := p.Opening
 	v := report.PlanView{
 		Service: cfg.Service, Candidate: o.Candidate, Stable: o.Stable, Strategy: o.Strategy, Target: o.Target, Side: o.Side,
-		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings,
+		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings, Lints: plan.Lints(cfg),
 		PerMinute: p.Traffic.PerMinute, Errors: p.Traffic.Errors, Slow: p.Traffic.Slow,
 		Intent: o.Intent, PlanDigest: p.PlanDigest,
 		Next: &report.Next{Phase: p.First, Command: string(p.First) + " --revision " + o.Candidate.ID, Asked: "begin the rollout"},
