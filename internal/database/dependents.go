@@ -50,6 +50,12 @@ found as (
   from hanging h join pg_attrdef d on d.oid = h.objid join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
   where h.classid = 'pg_attrdef'::regclass and (d.adrelid, d.adnum) not in (select attrelid, attnum from target)
   union
+  -- Before 15 a generated column depends by itself, and would go without a word.
+  select 'generated column', format('%I of %s', a.attname, a.attrelid::regclass), pg_get_expr(d.adbin, d.adrelid), 'blocks'
+  from hanging h join pg_attribute a on a.attrelid = h.objid and a.attnum = h.objsubid and a.attgenerated <> ''
+  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where h.classid = 'pg_class'::regclass
+  union
   select 'sequence', c.oid::regclass::text, '', 'blocks'
   from hanging h join pg_class c on c.oid = h.objid and c.relkind = 'S' where h.classid = 'pg_class'::regclass
   union
