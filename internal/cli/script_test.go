@@ -26,12 +26,6 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"gapless": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-			code := Run(ctx, Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Version: "test"})
-			stop()
-			os.Exit(code)
-		},
 		"service":        service,
 		"gapless-killed": killed,
 	})
@@ -76,12 +70,32 @@ func service() {
 	}
 }
 
+// programs builds what the scripts run as it is shipped: without the race
+// detector, under which PostgreSQL's grammar takes half a minute to load.
+func programs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, "gapless"), "../../cmd/gapless"},
+		{"test", "-c", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, "gapless-killed"), "."},
+	} {
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", args[0], err, out)
+		}
+	}
+	return dir
+}
+
 func TestScripts(t *testing.T) {
+	built := programs(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("..", "..", "testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", built+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("GAPLESS_AGENT_TOKEN", "a-token-of-the-test-scripts")
 			tb, ok := e.T().(testing.TB)
 			if !ok {
