@@ -63,6 +63,9 @@ func Run(ctx context.Context, p Process) int {
 	if err != nil {
 		return out.fail(fmt.Errorf("command line: %w", err))
 	}
+	if len(p.Args) == 1 && p.Args[0] == "--version" {
+		p.Args[0] = "version"
+	}
 	if helpWanted(p.Args) {
 		return usage(parser, p.Args)
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
 	"github.com/gapless-deploy/gapless/internal/document"
-	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
@@ -20,7 +19,7 @@ func (e *inputError) Error() string { return e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
 
 // Is makes a phase that meets the error refuse, not stop.
-func (e *inputError) Is(target error) bool { return target == phase.ErrInput }
+func (e *inputError) Is(target error) bool { return target == rollout.ErrInput }
 
 // Hint says what to do.
 func (e *inputError) Hint() string { return e.hint }

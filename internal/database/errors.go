@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // UnreachableError is a database that no connection could be made to.
@@ -93,6 +95,9 @@ func (e *BusyError) Hint() string { return "wait until it ends, then run this ag
 
 // EditedError is a change whose file is no longer the one that was begun.
 type EditedError struct{ Change, Was, Is string }
+
+// Unwrap makes it bad input: nothing was tried.
+func (e *EditedError) Unwrap() error { return rollout.ErrInput }
 
 func (e *EditedError) Error() string {
 	return fmt.Sprintf("change %s was edited after it was begun: digest %.12s, begun with %.12s", e.Change, e.Is, e.Was)

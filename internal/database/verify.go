@@ -90,7 +90,12 @@ func (v *verifier) run(ctx context.Context, st standing) (change.Evidence, error
 		}
 		v.e.Checks = append(v.e.Checks, result)
 	}
-	if err := v.indexes(ctx); err != nil {
+	t, err := resolveTable(ctx, v.s, v.c)
+	if err != nil {
+		return v.e, err
+	}
+	v.columns(t)
+	if err := v.indexes(ctx, t); err != nil {
 		return v.e, err
 	}
 	v.e.Seconds = v.db.options.Now().Sub(v.begun).Seconds()
@@ -308,12 +313,24 @@ func (v *verifier) check(ctx context.Context, check change.Check) (change.CheckR
 	return result, nil
 }
 
-// indexes verifies that the change's indexes are there and valid.
-func (v *verifier) indexes(ctx context.Context) error {
-	t, err := resolveTable(ctx, v.s, v.c)
-	if err != nil {
-		return err
+// columns verifies that what the change adds is there.
+func (v *verifier) columns(t table) {
+	added := v.c.Added()
+	if len(added) == 0 {
+		return
 	}
+	result := change.CheckResult{Name: "columns added and not there", Allowed: "0"}
+	for _, a := range added {
+		if _, there := t.column(a.Name); !there {
+			result.Observed++
+		}
+	}
+	result.Passed = result.Observed == 0
+	v.e.Checks = append(v.e.Checks, result)
+}
+
+// indexes verifies that the change's indexes are there and valid.
+func (v *verifier) indexes(ctx context.Context, t table) error {
 	for _, o := range v.c.Expand {
 		if o.CreateIndex == nil {
 			continue

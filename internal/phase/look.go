@@ -72,7 +72,7 @@ func (s *session) openDatabase(ctx context.Context) error {
 		return nil
 	}
 	if s.r.OpenDatabase == nil {
-		return fmt.Errorf("%w: the rollout has schema changes, but the config names no database", ErrInput)
+		return fmt.Errorf("%w: the rollout has schema changes, but the config names no database", rollout.ErrInput)
 	}
 	db, err := s.r.OpenDatabase(ctx)
 	if err != nil {

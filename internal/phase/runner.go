@@ -104,14 +104,11 @@ func barred(err error) plan.End {
 		if end.Hint == "" {
 			end.Hint = "gapless status and gapless rollback work from what is stamped on the platform"
 		}
-	case errors.As(err, new(document.Faults)), errors.Is(err, ErrInput):
+	case errors.As(err, new(document.Faults)), errors.Is(err, rollout.ErrInput):
 		end.Outcome = rollout.Refused
 	}
 	return end
 }
-
-// ErrInput marks what the caller got wrong: nothing was tried.
-var ErrInput = errors.New("bad input")
 
 // run works until the decision is to end, and writes down how it ended.
 func (s *session) run(parent context.Context) Result {

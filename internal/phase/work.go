@@ -203,7 +203,7 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	}
 	id, err := rollout.ParseRevisionID(s.work.Revision)
 	if err != nil {
-		return fmt.Errorf("%w: --revision names what to release: %w", ErrInput, err)
+		return fmt.Errorf("%w: --revision names what to release: %w", rollout.ErrInput, err)
 	}
 	if s.in.Spec, err = cfg.Spec(id); err != nil {
 		return err

@@ -10,6 +10,8 @@ var (
 	ErrConflict = errors.New("the platform has changed since it was looked at")
 	// ErrNotFound: a store has no such record.
 	ErrNotFound = errors.New("no record is stored")
+	// ErrInput: the caller got something wrong; nothing was tried.
+	ErrInput = errors.New("bad input")
 	// ErrForked: two records claim the same place.
 	ErrForked = errors.New("the record has two heads")
 )
