@@ -20,7 +20,7 @@ type Process struct {
 	Version        string
 }
 
-// Exit statuses; DESIGN names what each means to a workflow.
+// Exit statuses; docs/design.md says what each means to a workflow.
 const (
 	exitDone        = 0
 	exitRefused     = 2

@@ -15,7 +15,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/database"
 )
 
-// The sync trigger against a model of DESIGN's rules, written without looking
+// The sync trigger against a model of the rules in docs/design.md, written without looking
 // at the trigger: random writes by old and new writers, row by row.
 
 // form is one side of a row; nil is NULL.
