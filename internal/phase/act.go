@@ -257,7 +257,7 @@ func (s *session) interrupted(parent context.Context, cause error) (plan.End, er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
 	defer cancel()
 	if err := s.observe(ctx); err != nil {
-		return end, errors.Join(cause, err)
+		return stuck(err), errors.Join(cause, err)
 	}
 	m := s.in.Seen.Mark
 	if m == nil || m.Candidate.Zero() || m.Stable.Zero() || m.StableSide == "" {
@@ -267,8 +267,17 @@ func (s *session) interrupted(parent context.Context, cause error) (plan.End, er
 		Reason: "phase " + string(p) + " was cancelled", From: s.in.Seen.Split.Of(m.CandidateSide), Decided: s.in.Seen.At,
 	}})
 	if err != nil {
-		return end, errors.Join(cause, err)
+		return stuck(err), errors.Join(cause, err)
 	}
 	end.Reason, end.Hint = "cancelled; all traffic is back on stable", "remove what is left of the candidate with gapless rollback"
 	return end, cause
+}
+
+// stuck is the end of a cancelled phase whose way back failed: that stable
+// serves is then not known.
+func stuck(err error) plan.End {
+	return plan.End{
+		Outcome: rollout.NeedsPerson, Reason: "cancelled, and the way back failed: " + reason(err),
+		Hint: "run gapless rollback now",
+	}
 }

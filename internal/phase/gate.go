@@ -63,7 +63,11 @@ func (s *session) checkGate(ctx context.Context, gate *config.Gate, digest strin
 		check.How = "run this phase where the gate can be asked, or take the gate out of the config"
 		return check
 	}
-	who, err := s.r.Gates.Approval(ctx, *gate, digest, s.in.State.Gated)
+	used := 0
+	if s.in.State != nil {
+		used = s.in.State.Gated
+	}
+	who, err := s.r.Gates.Approval(ctx, *gate, digest, used)
 	if err != nil {
 		check.Why, check.How = err.Error(), hint(err)
 		return check
@@ -73,10 +77,14 @@ func (s *session) checkGate(ctx context.Context, gate *config.Gate, digest strin
 }
 
 // resumes reports whether the phase was begun and did not end: it goes on
-// under the approval that it was begun with.
+// under the approval that it was begun with, and to nothing further. Another
+// weight, or another waiver, has an approval of its own.
 func (s *session) resumes() bool {
-	st := s.in.State
-	return st != nil && st.Begun != nil && st.BegunPhase == s.work.Request.Phase && s.work.Expect == ""
+	st, req := s.in.State, s.work.Request
+	if st == nil || st.Begun == nil || st.BegunPhase != req.Phase || s.work.Expect != "" {
+		return false
+	}
+	return (req.To == 0 || req.To == st.Begun.To) && (req.Accept == "" || req.Accept == st.Begun.Accepted)
 }
 
 func (s *session) gateOf(p rollout.Phase) *config.Gate {

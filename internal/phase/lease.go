@@ -109,7 +109,10 @@ func (s *session) reenter(ctx context.Context) error {
 	if err := s.read(); err != nil {
 		return err
 	}
-	return s.look(ctx)
+	if err := s.look(ctx); err != nil {
+		return err
+	}
+	return s.gate(ctx) // what was approved is bound to the head
 }
 
 // mark gives the mark as it was seen, or a first one.

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -282,4 +283,62 @@ func TestBlind(t *testing.T) {
 	if _, err := w.runner().Run(t.Context(), work(rollout.Deploy, "v1", 0)); !errors.Is(err, errKilled) {
 		t.Fatalf("got %v, want the platform's own error", err)
 	}
+}
+
+// approver approves whatever it is asked.
+type approver struct{}
+
+func (approver) Approval(context.Context, config.Gate, string, int) (string, error) {
+	return "dana", nil
+}
+
+// TestAResumedPhaseGoesNoFurtherThanWasApproved: a promote to 5% that was
+// killed must not carry its approval to 100%.
+func TestAResumedPhaseGoesNoFurtherThanWasApproved(t *testing.T) {
+	moves := release()[:3]
+	for i := range moves[1:] {
+		moves[i+1].work.Config.Data = []byte(strings.Replace(configFile, "rollback_window", "gates: {promote: {environment: production}}\nrollback_window", 1))
+	}
+	stage(t, moves, func(t *testing.T, w *world) {
+		gated := func(work phase.Work) phase.Result {
+			r := w.runner()
+			r.Gates = approver{}
+			res, err := r.Run(t.Context(), work)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res
+		}
+		first := work(rollout.Promote, "", 50)
+		first.Expect = run(t, w, work(rollout.Tick, "", 0)).GateDigest
+		w.revive(30, true) // in the bake at 5%
+		gated(first)
+		w.revive(0, false)
+		if w.split.Green != 50 {
+			t.Fatalf("candidate has %s, the test wants it killed at 5%%", w.split.Green)
+		}
+		expect(t, gated(work(rollout.Promote, "", rollout.Full)), rollout.Waiting, "approved was nothing")
+		if w.split.Green != 50 {
+			t.Fatalf("candidate has %s, approved was 5%%", w.split.Green)
+		}
+		expect(t, gated(work(rollout.Promote, "", 50)), rollout.Done)
+	})
+}
+
+func TestACancelWhoseWayBackFailsNeedsAPerson(t *testing.T) {
+	stage(t, release()[:3], func(t *testing.T, w *world) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan phase.Result, 1)
+		go func() {
+			res, err := w.runner().Run(ctx, work(rollout.Promote, "", rollout.Full))
+			if err != nil {
+				t.Error(err)
+			}
+			done <- res
+		}()
+		pass(10 * time.Second)
+		w.full = true
+		cancel()
+		expect(t, <-done, rollout.NeedsPerson, "the way back failed", "gapless rollback now")
+	})
 }
