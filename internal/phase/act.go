@@ -207,8 +207,11 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 }
 
 func (s *session) remove(ctx context.Context, step plan.Remove) error {
+	cut := 0
 	err := s.guarded(ctx, func(seen rollout.Observation) error {
-		return s.r.Platform.Retire(ctx, seen.Token, step.Side)
+		n, err := s.r.Platform.Retire(ctx, seen.Token, step.Side)
+		cut += n
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("drain and stop %s on side %s: %w", step.Revision, step.Side, err)
@@ -224,7 +227,7 @@ func (s *session) remove(ctx context.Context, step plan.Remove) error {
 	if s.in.State == nil {
 		return s.stamp(ctx, edit)
 	}
-	if err := s.write(ctx, edit, rollout.Retired{Side: step.Side, Revision: step.Revision}); err != nil {
+	if err := s.write(ctx, edit, rollout.Retired{Side: step.Side, Revision: step.Revision, Cut: cut}); err != nil {
 		return err
 	}
 	return s.observe(ctx)

@@ -31,8 +31,31 @@ type Sides interface {
 	Launch(ctx context.Context, seen rollout.Token, side rollout.Side, spec rollout.Spec) error
 	// Shift divides the traffic.
 	Shift(ctx context.Context, seen rollout.Token, split rollout.Split) error
-	// Retire drains and stops a side that takes no traffic.
-	Retire(ctx context.Context, seen rollout.Token, side rollout.Side) error
+	// Retire drains and stops a side that takes no traffic. It tells how many
+	// requests and upgraded connections were cut at the end of the drain.
+	Retire(ctx context.Context, seen rollout.Token, side rollout.Side) (cut int, err error)
+}
+
+// Roller is a platform that replaces the instances of one revision by those
+// of another, some at a time. A stale token is an error that wraps
+// rollout.ErrConflict.
+type Roller interface {
+	Platform
+	// Roll brings at least so many of to.Instances into service, in place of as
+	// large a part of the other revision, and returns once they serve. At no
+	// time are fewer ready than before. What is rolled so far is the candidate's
+	// share, see rollout.PartOf; Observe tells it as the split.
+	//
+	// admit, unless nil, is asked of each new instance once it is ready: before
+	// it takes traffic where the platform can hold it back. An error of admit's
+	// ends Roll; the instance stays, without traffic if it had none.
+	//
+	// A specification without a target asks for what the platform kept of the
+	// revision, its number of instances included. Roll(stable, all) is the way
+	// back: the other revision's instances are then gone. cut is as in
+	// Sides.Retire.
+	Roll(ctx context.Context, seen rollout.Token, to rollout.Spec, atLeast int,
+		admit func(context.Context, rollout.Instance) error) (cut int, err error)
 }
 
 // Meter reads what revisions did: one sample for each revision and constant

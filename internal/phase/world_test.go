@@ -203,8 +203,8 @@ func (w *world) Shift(_ context.Context, seen rollout.Token, split rollout.Split
 	})
 }
 
-func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side) error {
-	return w.call(func() error {
+func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side) (cut int, err error) {
+	return 0, w.call(func() error {
 		if err := w.check(seen); err != nil {
 			return err
 		}

@@ -141,6 +141,8 @@ type Judged struct {
 type Retired struct {
 	Side     Side     `json:"side"`
 	Revision Revision `json:"revision"`
+	// Cut counts requests and upgraded connections that the end of the drain cut.
+	Cut int `json:"cut,omitempty"`
 }
 
 // Settled ends a rollout that went through.

@@ -83,6 +83,11 @@ type Instance struct {
 	Side    Side
 	Address string
 	Ready   bool
+	// Held is set for one that is kept from taking traffic although it may be
+	// ready.
+	Held bool
+	// Restarts counts how often it ended by itself and was started again.
+	Restarts int
 	// Problem says in one line why it is not ready, with its last words.
 	Problem string
 }

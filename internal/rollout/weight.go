@@ -15,6 +15,18 @@ type Weight int
 // Full is all of the traffic.
 const Full Weight = 1000
 
+// PartOf is the share that n of so many instances take: a tenth of a percent
+// at least while there are any, and all of it for all of them.
+func PartOf(n, of int) Weight {
+	switch {
+	case n <= 0 || of <= 0:
+		return 0
+	case n >= of:
+		return Full
+	}
+	return max(1, Full*Weight(n)/Weight(of))
+}
+
 // ParseWeight reads a number of percent, with or without the sign: "5",
 // "0.1%". Steps finer than a tenth and values outside 0 to 100 are errors.
 func ParseWeight(s string) (Weight, error) {

@@ -152,9 +152,9 @@ func (p *Platform) Shift(ctx context.Context, seen rollout.Token, split rollout.
 }
 
 // Retire implements phase.Sides.
-func (p *Platform) Retire(ctx context.Context, seen rollout.Token, side rollout.Side) error {
-	_, err := p.client.Retire(ctx, api.Side(side), api.Retire{IfToken: string(seen), Drain: api.Duration(p.opts.Drain)})
-	return conflict(err)
+func (p *Platform) Retire(ctx context.Context, seen rollout.Token, side rollout.Side) (cut int, err error) {
+	done, err := p.client.Retire(ctx, api.Side(side), api.Retire{IfToken: string(seen), Drain: api.Duration(p.opts.Drain)})
+	return done.Cut, conflict(err)
 }
 
 func (p *Platform) state(ctx context.Context) (api.State, error) {

@@ -168,7 +168,8 @@ func TestAReleaseIsObservedAsItWasDone(t *testing.T) {
 	}
 
 	p.must(p.Shift(ctx, p.observe().Token, rollout.SplitTo(rollout.Blue, rollout.Full)))
-	p.must(p.Retire(ctx, p.observe().Token, rollout.Green))
+	_, err = p.Retire(ctx, p.observe().Token, rollout.Green)
+	p.must(err)
 	if after := p.observe(); len(after.Sides) != 1 {
 		t.Errorf("after retirement: %+v", after.Sides)
 	}
@@ -180,11 +181,12 @@ func TestStaleTokensAreConflictsInRolloutsWords(t *testing.T) {
 	p := stage{local.New(client, local.Options{Service: "shop"}), t}
 	ctx, stale := t.Context(), p.observe().Token
 	p.must(p.Claim(ctx, stale, rollout.Mark{Service: "shop"}))
+	_, retired := p.Retire(ctx, stale, rollout.Blue)
 	for name, err := range map[string]error{
 		"claim":  p.Claim(ctx, stale, rollout.Mark{Service: "shop"}),
 		"launch": p.Launch(ctx, stale, rollout.Blue, spec(t, "1.0", 1)),
 		"shift":  p.Shift(ctx, stale, rollout.SplitTo(rollout.Blue, rollout.Full)),
-		"retire": p.Retire(ctx, stale, rollout.Blue),
+		"retire": retired,
 	} {
 		if !errors.Is(err, rollout.ErrConflict) {
 			t.Errorf("%s: %v, want ErrConflict", name, err)
