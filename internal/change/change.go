@@ -103,6 +103,42 @@ func (c Change) Dropped() []string {
 	return dropped
 }
 
+// Shares are the columns that both changes hold on to, sorted by name; none
+// where they are of different tables.
+func (c Change) Shares(other Change) []string {
+	if c.Table != other.Table {
+		return nil
+	}
+	var shared []string
+	theirs := other.columns()
+	for _, column := range append(c.columns(), c.indexed()...) {
+		if slices.Contains(theirs, column) {
+			shared = append(shared, column)
+		}
+	}
+	slices.Sort(shared)
+	return slices.Compact(shared)
+}
+
+// columns are those that the change adds, drops or keeps in step.
+func (c Change) columns() []string {
+	all := slices.Concat(c.OldColumns(), c.NewColumns(), c.Dropped())
+	for _, added := range c.Added() {
+		all = append(all, added.Name)
+	}
+	return all
+}
+
+func (c Change) indexed() []string {
+	var all []string
+	for _, o := range c.Expand {
+		if o.CreateIndex != nil {
+			all = append(all, o.CreateIndex.Columns...)
+		}
+	}
+	return all
+}
+
 func sortedKeys(m map[string]string) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {

@@ -64,6 +64,7 @@ func (k *checker) config(c *Config) {
 	k.within("ready_within", c.ReadyWithin, time.Second, time.Hour)
 	k.within("drain", c.Drain, 0, time.Hour)
 	k.within("rollback_window", c.RollbackWindow, 0, 90*day)
+	k.within("abandon_after", c.AbandonAfter, time.Second, 90*day)
 	for i, s := range c.Smoke {
 		if at := fmt.Sprintf("smoke[%d].status", i); (s.Status < 100 || s.Status > 599) && !k.faulty(at) {
 			k.refuse(at, fmt.Sprintf("expected an HTTP status from 100 to 599, observed %d", s.Status), "")
@@ -102,11 +103,10 @@ func (k *checker) strategy(c *Config) {
 		k.watch("strategy.canary", &s.Canary.Watch)
 	}
 	if s.BlueGreen != nil {
-		k.unsupported("strategy", "blue_green", "canary")
 		k.watch("strategy.blue_green", &s.BlueGreen.Watch)
 	}
 	if s.Rolling != nil {
-		k.unsupported("strategy", "rolling", "canary")
+		k.watch("strategy.rolling", &s.Rolling.Watch)
 	}
 	if c.Traffic != TrafficNone {
 		return
@@ -119,12 +119,6 @@ func (k *checker) strategy(c *Config) {
 			k.refuse(needs, "contradicts traffic none", "delete it, or set traffic to http")
 		}
 	}
-}
-
-// unsupported says what is understood but not built yet.
-func (k *checker) unsupported(what, kind, built string) {
-	k.faults = append(k.faults, k.doc.Fault(what+"."+kind,
-		fmt.Sprintf("%s %s is not supported by this build", what, kind), "use "+built))
 }
 
 func (k *checker) steps(c *Canary) {

@@ -16,7 +16,8 @@ func (k *checker) target(t Target) {
 	k.exactlyOne("target", t.kinds(), "local, kubernetes, ecs, lambda")
 	for _, kind := range t.kinds() {
 		if kind != "local" {
-			k.unsupported("target", kind, "local")
+			k.faults = append(k.faults, k.doc.Fault("target."+kind,
+				fmt.Sprintf("target %s is not supported by this build", kind), "use local"))
 		}
 	}
 	if t.Local != nil {

@@ -41,6 +41,8 @@ type Config struct {
 	Schema *Schema `yaml:"schema"`
 	// How long the old revision is kept after the new one took all traffic, for a way back within seconds. Default 24h.
 	RollbackWindow time.Duration `yaml:"rollback_window"`
+	// How long a rollout may stand below 100 percent without any phase at work before tick takes it back. Default 168h.
+	AbandonAfter time.Duration `yaml:"abandon_after"`
 	// Who lets a phase through.
 	Gates Gates `yaml:"gates"`
 	// What a cancelled job does with a candidate that gets traffic: take the traffic back, or leave it as it is. Default rollback.
@@ -56,6 +58,7 @@ func (c *Config) Default() {
 	c.ReadyWithin = 2 * time.Minute
 	c.Drain = 30 * time.Second
 	c.RollbackWindow = 24 * time.Hour
+	c.AbandonAfter = 7 * 24 * time.Hour
 	c.OnCancel = CancelRollback
 	c.Judge.Default()
 }

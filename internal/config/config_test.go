@@ -46,6 +46,7 @@ func example() *config.Config {
 		},
 		Schema:         &config.Schema{URLEnv: "DATABASE_URL", Changes: []string{"db/changes/0007-split-street.yaml"}},
 		RollbackWindow: 24 * time.Hour,
+		AbandonAfter:   7 * 24 * time.Hour,
 		Gates: config.Gates{
 			Promote:  &config.Gate{Environment: "production"},
 			Contract: &config.Gate{Environment: "production-schema"},

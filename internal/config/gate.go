@@ -1,7 +1,5 @@
 package config
 
-import "github.com/gapless-deploy/gapless/internal/rollout"
-
 // Gates say who lets a phase through. A phase without a gate runs when its job
 // does.
 type Gates struct {
@@ -32,16 +30,4 @@ const (
 // Values are the texts a file may give.
 func (Permission) Values() []string {
 	return []string{string(PermissionWrite), string(PermissionMaintain), string(PermissionAdmin)}
-}
-
-// For gives the gate in front of phase, or nil.
-func (g Gates) For(phase rollout.Phase) *Gate {
-	switch phase {
-	case rollout.Promote:
-		return g.Promote
-	case rollout.Contract:
-		return g.Contract
-	default:
-		return nil
-	}
 }

@@ -90,24 +90,25 @@ func TestPoints(t *testing.T) {
 	}
 }
 
-func TestNextStep(t *testing.T) {
-	c := &config.Canary{Steps: []rollout.Weight{10, 500, 1000}}
-	for w, want := range map[rollout.Weight]rollout.Weight{0: 10, 9: 10, 10: 500, 499: 500, 500: 1000, 999: 1000} {
-		if got, ok := c.Next(w); !ok || got != want {
-			t.Errorf("after %s: want %s, got %s, %v", w, want, got, ok)
-		}
+func TestWeights(t *testing.T) {
+	rolling := func(batch config.Batch) config.Strategy {
+		return config.Strategy{Rolling: &config.Rolling{Batch: batch}}
 	}
-	if got, ok := c.Next(rollout.Full); ok {
-		t.Errorf("after all there is %s", got)
-	}
-}
-
-func TestGateFor(t *testing.T) {
-	g := example().Gates
-	for _, phase := range rollout.Phases() {
-		want := map[rollout.Phase]*config.Gate{rollout.Promote: g.Promote, rollout.Contract: g.Contract}[phase]
-		if got := g.For(phase); got != want {
-			t.Errorf("%s: want %v, got %v", phase, want, got)
+	for name, c := range map[string]struct {
+		strategy  config.Strategy
+		instances int
+		want      []rollout.Weight
+	}{
+		"canary":              {config.Strategy{Canary: &config.Canary{Steps: []rollout.Weight{10, 1000}}}, 3, []rollout.Weight{10, 1000}},
+		"blue-green":          {config.Strategy{BlueGreen: &config.BlueGreen{}}, 3, []rollout.Weight{1000}},
+		"one by one":          {rolling(config.Batch{Count: 1}), 3, []rollout.Weight{333, 666, 1000}},
+		"a quarter of ten":    {rolling(config.Batch{Share: 250}), 10, []rollout.Weight{200, 400, 600, 800, 1000}},
+		"a quarter of one":    {rolling(config.Batch{Share: 250}), 1, []rollout.Weight{1000}},
+		"the last is smaller": {rolling(config.Batch{Count: 2}), 3, []rollout.Weight{666, 1000}},
+		"more than there are": {rolling(config.Batch{Count: 9}), 3, []rollout.Weight{1000}},
+	} {
+		if diff := cmp.Diff(c.want, c.strategy.Weights(c.instances)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

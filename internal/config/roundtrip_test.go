@@ -113,6 +113,8 @@ func flow(v reflect.Value) string {
 		return strings.TrimSuffix(x.String(), "%")
 	case config.Points:
 		return x.String()
+	case config.Batch:
+		return x.String()
 	}
 	var parts []string
 	switch v.Kind() {
@@ -170,6 +172,7 @@ func valid(t *rapid.T) *config.Config {
 		Traffic:     config.TrafficHTTP,
 		ReadyWithin: between("ready_within", time.Second, time.Hour), Drain: between("drain", 0, time.Hour),
 		RollbackWindow: between("rollback_window", 0, 90*24*time.Hour),
+		AbandonAfter:   between("abandon_after", time.Second, 90*24*time.Hour),
 		Judge: config.Judge{
 			Errors:      config.Errors{WorseBy: points("errors.worse_by"), Ratio: ratio("errors.ratio")},
 			Slow:        config.Slow{Over: between("over", time.Millisecond, 10*time.Minute), WorseBy: points("slow.worse_by"), Ratio: ratio("slow.ratio")},
@@ -183,9 +186,17 @@ func valid(t *rapid.T) *config.Config {
 		c.Target.Local.Env = nil
 	}
 	bake := between("bake", 2*time.Second, 5*time.Hour)
-	c.Strategy.Canary = &config.Canary{
-		Steps: steps(t),
-		Watch: config.Watch{Bake: bake, BakeLimit: between("bake_limit", bake, 5*time.Hour), Settle: between("settle", 0, bake-time.Millisecond)},
+	watch := config.Watch{Bake: bake, BakeLimit: between("bake_limit", bake, 5*time.Hour), Settle: between("settle", 0, bake-time.Millisecond)}
+	switch rapid.SampledFrom([]rollout.Strategy{rollout.Canary, rollout.BlueGreen, rollout.Rolling}).Draw(t, "strategy") {
+	case rollout.Canary:
+		c.Strategy.Canary = &config.Canary{Steps: steps(t), Watch: watch}
+	case rollout.BlueGreen:
+		c.Strategy.BlueGreen = &config.BlueGreen{Watch: watch}
+	case rollout.Rolling:
+		c.Strategy.Rolling = &config.Rolling{
+			Batch: batch(t), Watch: watch,
+			OnFailure: rapid.SampledFrom([]config.OnFailure{config.FailureStop, config.FailureRollback}).Draw(t, "on_failure"),
+		}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "smokes") {
 		c.Smoke = append(c.Smoke, config.Smoke{Get: path.Draw(t, "get"), Status: rapid.IntRange(100, 599).Draw(t, "status"), Contains: text.Draw(t, "contains")})
@@ -206,6 +217,13 @@ func valid(t *rapid.T) *config.Config {
 		c.Gates.Promote = &config.Gate{Environment: "e" + text.Draw(t, "environment")}
 	}
 	return c
+}
+
+func batch(t *rapid.T) config.Batch {
+	if rapid.Bool().Draw(t, "share") {
+		return config.Batch{Share: rollout.Weight(rapid.IntRange(1, 1000).Draw(t, "batch"))}
+	}
+	return config.Batch{Count: rapid.IntRange(1, 100).Draw(t, "batch")}
 }
 
 func steps(t *rapid.T) []rollout.Weight {
@@ -234,15 +252,15 @@ func FuzzParse(f *testing.F) {
 			inside(t, data, document.FaultsOf(err))
 			return
 		}
-		canary := c.Strategy.Canary
-		if canary == nil || c.Target.Kind() != "local" {
+		if c.Strategy.Kind() == "" || c.Target.Kind() != "local" {
 			t.Fatalf("this build does not run target %s, strategy %s", c.Target.Kind(), c.Strategy.Kind())
 		}
-		if last := canary.Steps[len(canary.Steps)-1]; last != rollout.Full || !slices.IsSorted(canary.Steps) || canary.Steps[0] <= 0 {
-			t.Fatalf("steps %v", canary.Steps)
+		weights := c.Strategy.Weights(c.Target.Local.Instances)
+		if last := weights[len(weights)-1]; last != rollout.Full || !slices.IsSorted(weights) || weights[0] <= 0 {
+			t.Fatalf("weights %v", weights)
 		}
-		if canary.Settle >= canary.Bake || canary.Bake > canary.BakeLimit || canary.BakeLimit > 5*time.Hour {
-			t.Fatalf("watch %+v", canary.Watch)
+		if w := c.Strategy.Watching(); w.Settle >= w.Bake || w.Bake > w.BakeLimit || w.BakeLimit > 5*time.Hour {
+			t.Fatalf("watch %+v", w)
 		}
 		if _, err := c.Spec("1.0"); err != nil {
 			t.Fatal(err)

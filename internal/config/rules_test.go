@@ -67,9 +67,10 @@ func TestRules(t *testing.T) {
 		{"health", "service: a\n" + canary + "target: {local: {agent: \"unix:///s\", command: [\"./{revision}\"], health: ok}}\n", `3:73: target.local.health: expected a path that starts with /, observed "ok"`},
 
 		{"no strategy", "service: a\n" + local, `1:1: missing key "strategy"`},
-		{"blue_green", "service: a\n" + local + "strategy: {blue_green: {bake: 10m}}\n", "3:24: strategy blue_green is not supported by this build; use canary"},
-		{"rolling", "service: a\n" + local + "strategy: {rolling: {batch: 25%, on_failure: rollback}}\n", "3:21: strategy rolling is not supported by this build; use canary"},
-		{"rolling without traffic", "service: a\ntraffic: none\n" + local + "strategy: {rolling: {batch: 2}}\n", "4:21: strategy rolling is not supported by this build; use canary"},
+		{"blue_green without traffic", "service: a\ntraffic: none\n" + local + "strategy: {blue_green: {bake: 10m}}\n", "2:10: traffic: none cannot be divided by strategy blue_green; use strategy rolling"},
+		{"rolling settles too long", "service: a\n" + local + "strategy: {rolling: {bake: 20s}}\n", "3:28: strategy.rolling.bake: settle, 30s, leaves nothing of bake, 20s, to judge; settle is 30s unless given: give a shorter one too"},
+		{"batch as a mapping", "service: a\n" + local + "strategy: {rolling: {batch: {}}}\n", "3:29: strategy.rolling.batch: expected a single value, observed a mapping"},
+		{"abandoned at once", also("abandon_after: 0s"), "4:16: abandon_after: expected 1s to 2160h, observed 0s"},
 		{"canary without traffic", also("traffic: none"), "4:10: traffic: none cannot be divided by strategy canary; use strategy rolling"},
 
 		{"no step", onCanary("steps: []"), "3:28: strategy.canary.steps: expected at least one step"},

@@ -22,9 +22,9 @@ type Strategy struct {
 
 // Watch is how long a candidate is watched at one weight.
 type Watch struct {
-	// How long a candidate is watched at a step before it may pass, at most 5h. Default 5m.
+	// How long a candidate is watched at a step or batch before it may pass, at most 5h. Default 5m.
 	Bake time.Duration `yaml:"bake"`
-	// How long a step may take to come to a verdict, at most 5h; then it holds. Default 30m, or bake where that is longer.
+	// How long a step or batch may take to come to a verdict, at most 5h; then it holds. Default 30m, or bake where that is longer.
 	BakeLimit time.Duration `yaml:"bake_limit"`
 	// How long after a start or shift is left out of the judgement. Default 30s.
 	Settle time.Duration `yaml:"settle"`
@@ -42,12 +42,14 @@ type BlueGreen struct {
 	Watch
 }
 
-// Rolling replaces instances batch by batch.
+// Rolling replaces instances batch by batch; each batch is watched before the
+// next one.
 type Rolling struct {
 	// How many instances are replaced at a time: a number, or a share such as 25%. Default 25%.
 	Batch Batch `yaml:"batch"`
 	// What to do when a batch fails: stop there, or take the new instances back. Default stop.
 	OnFailure OnFailure `yaml:"on_failure"`
+	Watch
 }
 
 // OnFailure is what a rolling update does when a batch fails.
@@ -79,6 +81,7 @@ func (c *Canary) Default() {
 func (r *Rolling) Default() {
 	r.Batch = Batch{Share: 250}
 	r.OnFailure = FailureStop
+	r.Watch.Default()
 }
 
 const (
@@ -88,36 +91,62 @@ const (
 )
 
 // Kind is the key the strategy is given under: canary, blue_green or rolling.
-func (s Strategy) Kind() string {
+func (s Strategy) Kind() rollout.Strategy {
 	given := s.kinds()
 	if len(given) != 1 {
 		return ""
 	}
-	return given[0]
+	return rollout.Strategy(given[0])
 }
 
 func (s Strategy) kinds() []string {
 	var given []string
 	if s.Canary != nil {
-		given = append(given, "canary")
+		given = append(given, string(rollout.Canary))
 	}
 	if s.BlueGreen != nil {
-		given = append(given, "blue_green")
+		given = append(given, string(rollout.BlueGreen))
 	}
 	if s.Rolling != nil {
-		given = append(given, "rolling")
+		given = append(given, string(rollout.Rolling))
 	}
 	return given
 }
 
-// Next is the first step above w; there is none at 100 percent.
-func (c *Canary) Next(w rollout.Weight) (rollout.Weight, bool) {
-	for _, step := range c.Steps {
-		if step > w {
-			return step, true
-		}
+// Watching is how long a candidate is watched at each weight.
+func (s Strategy) Watching() Watch {
+	switch {
+	case s.Canary != nil:
+		return s.Canary.Watch
+	case s.BlueGreen != nil:
+		return s.BlueGreen.Watch
+	case s.Rolling != nil:
+		return s.Rolling.Watch
 	}
-	return 0, false
+	return Watch{}
+}
+
+// Weights are those that a candidate of so many instances is watched at,
+// rising, the last 100 percent.
+func (s Strategy) Weights(instances int) []rollout.Weight {
+	switch {
+	case s.Canary != nil:
+		return s.Canary.Steps
+	case s.Rolling != nil:
+		var weights []rollout.Weight
+		for n := 0; n < instances; {
+			n = s.Rolling.Next(n, instances)
+			weights = append(weights, rollout.PartOf(n, instances))
+		}
+		return weights
+	}
+	return []rollout.Weight{rollout.Full}
+}
+
+// Next is how many of so many instances are the candidate's after one more
+// batch.
+func (r *Rolling) Next(replaced, instances int) int {
+	return min(instances, replaced+r.Batch.Of(instances))
 }
 
 // Batch is how many instances a rolling update replaces at a time: a count, or

@@ -79,11 +79,13 @@ func (r *reader) value(n *node, into reflect.Value) {
 
 // own reads types that read themselves, and reports whether this is one.
 func (r *reader) own(n *node, into reflect.Value) bool {
-	if n.kind != list && n.kind != mapping {
-		if own, ok := reflect.TypeAssert[encoding.TextUnmarshaler](into.Addr()); ok {
+	if own, ok := reflect.TypeAssert[encoding.TextUnmarshaler](into.Addr()); ok {
+		if n.kind == list || n.kind == mapping {
+			r.expected(n, "a single value", "")
+		} else {
 			r.ownText(n, own)
-			return true
 		}
+		return true
 	}
 	if n.kind == whole || n.kind == number {
 		if own, ok := reflect.TypeAssert[json.Unmarshaler](into.Addr()); ok {

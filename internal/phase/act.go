@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
-	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
@@ -29,6 +28,12 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 		return s.check(ctx, step)
 	case plan.Shift:
 		return s.shift(ctx, step)
+	case plan.Replace:
+		return s.replace(ctx, step)
+	case plan.Refill:
+		return s.refill(ctx, step)
+	case plan.Succeed:
+		return s.succeed(ctx, step)
 	case plan.Watch:
 		return s.watch(ctx, step.Until)
 	case plan.Rule:
@@ -89,12 +94,15 @@ func (s *session) launch(ctx context.Context, step plan.Launch) error {
 	if err := s.write(ctx, nil, rollout.Launching{Side: step.Side, Revision: r}); err != nil {
 		return err
 	}
+	sides, err := s.sides()
+	if err != nil {
+		return err
+	}
 	begun := s.r.Clock.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, s.in.Config.ReadyWithin,
-		fmt.Errorf("not ready within %s", s.in.Config.ReadyWithin))
+	limited, cancel := s.within(ctx, s.in.Config.ReadyWithin)
 	defer cancel()
-	err := s.guarded(limited, func(seen rollout.Observation) error {
-		return s.r.Platform.Launch(limited, seen.Token, step.Side, step.Spec)
+	err = s.guarded(limited, func(seen rollout.Observation) error {
+		return sides.Launch(limited, seen.Token, step.Side, step.Spec)
 	})
 	if err != nil {
 		return s.notReady(ctx, limited, step, err)
@@ -106,6 +114,11 @@ func (s *session) launch(ctx context.Context, step plan.Launch) error {
 		Side: step.Side, Revision: r, Instances: s.in.Seen.Sides[step.Side].Ready,
 		Seconds: s.r.Clock.Now().Sub(begun).Round(time.Millisecond).Seconds(),
 	})
+}
+
+// within bounds what waits for instances.
+func (s *session) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("not ready within %s", d))
 }
 
 // notReady says which instances did not come up, with their last words.
@@ -152,9 +165,13 @@ func (s *session) route(ctx context.Context, split rollout.Split) (time.Time, er
 	if s.in.Seen.Split == split {
 		return s.in.Seen.SplitSince, nil
 	}
+	sides, err := s.sides()
+	if err != nil {
+		return time.Time{}, err
+	}
 	decided := s.in.Seen.At
-	err := s.guarded(ctx, func(seen rollout.Observation) error {
-		return s.r.Platform.Shift(ctx, seen.Token, split)
+	err = s.guarded(ctx, func(seen rollout.Observation) error {
+		return sides.Shift(ctx, seen.Token, split)
 	})
 	if err != nil {
 		return decided, fmt.Errorf("shift traffic: %w", err)
@@ -167,120 +184,4 @@ func (s *session) route(ctx context.Context, split rollout.Split) (time.Time, er
 			s.in.Seen.Split.Blue, s.in.Seen.Split.Green, split.Blue, split.Green)
 	}
 	return decided, nil
-}
-
-// goBack stamps the decision, then moves traffic, then writes it down: the
-// stamp is what a killed rollback goes on from.
-func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
-	side := s.in.Seen.Mark.StableSide
-	if s.in.Seen.Mark.Back == nil {
-		err := s.stamp(ctx, func(m *rollout.Mark) {
-			m.Back = &step.Back
-			if s.work.Request.Phase != rollout.Rollback { // which raised it when it claimed
-				m.Epoch++
-			}
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if !s.in.Seen.Mark.Stable.Zero() {
-		if _, err := s.route(ctx, rollout.SplitTo(side, rollout.Full)); err != nil {
-			return err
-		}
-	}
-	s.in.WentBack = true
-	if s.unrecorded || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
-		return nil
-	}
-	if err := s.writeBegan(ctx); err != nil {
-		return err
-	}
-	var entries []rollout.Data
-	if step.Judged != nil {
-		entries = append(entries, *step.Judged)
-	}
-	return s.write(ctx, nil, append(entries, rollout.RolledBack{
-		From: step.Back.From, Reason: step.Back.Reason, Decided: step.Back.Decided,
-		InForce: s.in.Seen.SplitSince, Epoch: s.lease.epoch,
-	})...)
-}
-
-func (s *session) remove(ctx context.Context, step plan.Remove) error {
-	cut := 0
-	err := s.guarded(ctx, func(seen rollout.Observation) error {
-		n, err := s.r.Platform.Retire(ctx, seen.Token, step.Side)
-		cut += n
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("drain and stop %s on side %s: %w", step.Revision, step.Side, err)
-	}
-	if err := s.observe(ctx); err != nil {
-		return err
-	}
-	edit := func(*rollout.Mark) {}
-	if step.Back {
-		edit = func(m *rollout.Mark) { *m = m.Without() }
-		s.in.WentBack = true
-	}
-	if s.in.State == nil {
-		return s.stamp(ctx, edit)
-	}
-	if err := s.write(ctx, edit, rollout.Retired{Side: step.Side, Revision: step.Revision, Cut: cut}); err != nil {
-		return err
-	}
-	return s.observe(ctx)
-}
-
-func (s *session) settle(ctx context.Context, step plan.Settle) error {
-	err := s.write(ctx, func(m *rollout.Mark) {
-		m.Stable, m.StableSide = step.Settled.Stable, step.Settled.Side
-		*m = m.Without()
-	}, step.Settled)
-	if err != nil {
-		return err
-	}
-	s.noteUsage(ctx)
-	return s.observe(ctx)
-}
-
-// interrupted leaves things safe after a signal, as the config asks: by
-// giving all traffic back, or by holding where the phase stood.
-func (s *session) interrupted(parent context.Context, cause error) (plan.End, error) {
-	again := "run this phase again: it goes on where it stopped"
-	if errors.Is(cause, errTakenOver) {
-		return plan.End{Outcome: rollout.Stopped, Reason: cause.Error(), Hint: "gapless status shows what it did"}, cause
-	}
-	end := plan.End{Outcome: rollout.Stopped, Reason: "cancelled", Hint: again}
-	p := s.work.Request.Phase
-	if s.in.Config.OnCancel != config.CancelRollback || p != rollout.Deploy && p != rollout.Promote {
-		return end, cause
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
-	defer cancel()
-	if err := s.observe(ctx); err != nil {
-		return stuck(err), errors.Join(cause, err)
-	}
-	m := s.in.Seen.Mark
-	if m == nil || m.Candidate.Zero() || m.Stable.Zero() || m.StableSide == "" {
-		return end, cause
-	}
-	err := s.goBack(ctx, plan.GoBack{Back: rollout.GoingBack{
-		Reason: "phase " + string(p) + " was cancelled", From: s.in.Seen.Split.Of(m.CandidateSide), Decided: s.in.Seen.At,
-	}})
-	if err != nil {
-		return stuck(err), errors.Join(cause, err)
-	}
-	end.Reason, end.Hint = "cancelled; all traffic is back on stable", "remove what is left of the candidate with gapless rollback"
-	return end, cause
-}
-
-// stuck is the end of a cancelled phase whose way back failed: that stable
-// serves is then not known.
-func stuck(err error) plan.End {
-	return plan.End{
-		Outcome: rollout.NeedsPerson, Reason: "cancelled, and the way back failed: " + reason(err),
-		Hint: "run gapless rollback now",
-	}
 }

@@ -24,17 +24,7 @@ const maxBody = 1 << 20
 func (s *session) check(ctx context.Context, step plan.Check) error {
 	done := rollout.Checked{Side: step.Side}
 	for _, instance := range s.in.Seen.Sides[step.Side].Instances {
-		via, err := s.r.Platform.Reach(ctx, instance)
-		if err != nil {
-			return fmt.Errorf("reach instance %s: %w", instance.Name, err)
-		}
-		client := &http.Client{Transport: via, Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		}}
-		if err := s.smoke(ctx, client, instance, &done); err != nil {
-			return err
-		}
-		if err := s.warm(ctx, client, &done); err != nil {
+		if err := s.checkInstance(ctx, instance, &done); err != nil {
 			return err
 		}
 	}
@@ -42,6 +32,21 @@ func (s *session) check(ctx context.Context, step plan.Check) error {
 		return err
 	}
 	return s.write(ctx, nil, done)
+}
+
+// checkInstance smoke-tests one instance and warms it up.
+func (s *session) checkInstance(ctx context.Context, instance rollout.Instance, done *rollout.Checked) error {
+	via, err := s.r.Platform.Reach(ctx, instance)
+	if err != nil {
+		return fmt.Errorf("reach instance %s: %w", instance.Name, err)
+	}
+	client := &http.Client{Transport: via, Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	if err := s.smoke(ctx, client, instance, done); err != nil {
+		return err
+	}
+	return s.warm(ctx, client, done)
 }
 
 func (s *session) smoke(ctx context.Context, client *http.Client, instance rollout.Instance, done *rollout.Checked) error {

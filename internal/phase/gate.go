@@ -89,9 +89,8 @@ func (s *session) resumes() bool {
 
 func (s *session) gateOf(p rollout.Phase) *config.Gate {
 	gates := s.in.Config.Gates
-	first := s.in.State == nil && s.in.Opening.Stable.Zero() || s.in.State != nil && s.in.State.Opening.Stable.Zero()
 	switch {
-	case p == rollout.Promote, p == rollout.Deploy && first:
+	case s.in.Exposes(p):
 		return gates.Promote
 	case p == rollout.Contract:
 		return gates.Contract
@@ -107,6 +106,13 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 	if st := s.in.State; st != nil {
 		g.PlanDigest, g.Rollout, g.Head = st.Opening.PlanDigest, st.Rollout, st.Head
 	}
+	if s.in.Fresh { // the rollout is yet to be opened
+		var err error
+		if g.PlanDigest, err = s.planDigest(s.in.Opening); err != nil {
+			return "", err
+		}
+		g.Rollout = ""
+	}
 	if p == rollout.Contract {
 		g.Waived = s.work.Request.Accept != ""
 		for _, c := range plan.Owing(s.in) {
@@ -118,7 +124,11 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 
 // nextGateDigest is what the next phase's approval has to be bound to.
 func (s *session) nextGateDigest(next plan.Next) (string, error) {
-	if s.in.State == nil || s.gateOf(next.Phase) == nil {
+	settled := s.in.State == nil || s.in.State.Stage == rollout.StageSettled
+	switch {
+	case s.gateOf(next.Phase) == nil:
+		return "", nil
+	case settled && next.Phase != rollout.Contract && s.in.Opening.Candidate.Zero(): // nothing is to be opened
 		return "", nil
 	}
 	return s.gateDigest(next.Phase, next.To)

@@ -119,7 +119,7 @@ func (s *session) open(ctx context.Context, o rollout.Opened) error {
 	}
 	err = s.stamp(ctx, func(m *rollout.Mark) {
 		m.Rollout, m.Head = id, next.Head()
-		m.Candidate, m.CandidateSide, m.Back = o.Candidate, o.Side, nil
+		m.Candidate, m.CandidateSide, m.Strategy, m.Back = o.Candidate, o.Side, o.Strategy, nil
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 	"github.com/gapless-deploy/gapless/internal/verdict"
@@ -23,6 +24,9 @@ type Preview struct {
 	Unmet      []plan.Precondition
 	First      rollout.Phase
 	PlanDigest string
+	// GateDigest binds the approval of the first phase; empty where it has no
+	// gate.
+	GateDigest string
 	Warnings   []string
 	Seen       rollout.Observation
 }
@@ -67,14 +71,16 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 	if p.PlanDigest, err = s.planDigest(p.Opening); err != nil {
 		return p, err
 	}
+	if p.GateDigest, err = s.nextGateDigest(plan.Next{Phase: p.First}); err != nil {
+		return p, err
+	}
 	s.foretell(ctx, &p)
 	return p, nil
 }
 
 // foretell says how long the steps take at the traffic seen.
 func (s *session) foretell(ctx context.Context, p *Preview) {
-	canary := s.in.Config.Strategy.Canary
-	if canary == nil || p.Opening.Stable.Zero() {
+	if p.Opening.Stable.Zero() || s.in.Config.Traffic == config.TrafficNone {
 		return
 	}
 	samples, err := s.r.Meter.Counts(ctx, s.in.Now().Add(-trafficWindow), p.Opening.Stable)
@@ -87,10 +93,10 @@ func (s *session) foretell(ctx context.Context, p *Preview) {
 		p.Warnings = append(p.Warnings, "stable serves nothing now: without traffic no step can pass")
 		return
 	}
-	for _, w := range canary.Steps {
+	for _, w := range s.in.Config.Strategy.Weights(p.Opening.Spec.Instances) {
 		t := p.Traffic
 		t.Weight = int(w)
-		p.Steps = append(p.Steps, StepOutlook{w, verdict.Power(t, limits(s.in.Config.Judge), telling)})
+		p.Steps = append(p.Steps, StepOutlook{w, verdict.Power(t, limits(s.in.Config), telling)})
 	}
 }
 

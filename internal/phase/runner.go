@@ -17,9 +17,11 @@ import (
 )
 
 // Runner runs phases of one service. Platform, Store and Clock are needed by
-// every phase; Meter by those that judge. Probe and Gates may be nil.
+// every phase; Meter by those that judge. Probe and Gates may be nil. What the
+// strategy asks of the platform beyond Platform, Sides or Roller, it must be
+// able to do.
 type Runner struct {
-	Platform Sides
+	Platform Platform
 	Store    Store
 	Meter    Meter
 	Probe    Probe

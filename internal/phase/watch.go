@@ -26,7 +26,7 @@ const recordedWindow = time.Hour
 // watch waits until the next look, at the latest until the given time, and
 // has the judge look at the newest counts.
 func (s *session) watch(ctx context.Context, until time.Time) error {
-	gap := s.in.Config.Strategy.Canary.Bake / looks
+	gap := s.in.Config.Strategy.Watching().Bake / looks
 	gap = min(max(gap, shortestGap), longestGap)
 	if left := until.Sub(s.in.Now()); left > 0 {
 		if err := s.r.Clock.Sleep(ctx, min(gap, left)); err != nil {
@@ -77,12 +77,12 @@ func (s *session) count(ctx context.Context) error {
 }
 
 func (s *session) question() verdict.Question {
-	st, canary := s.in.State, s.in.Config.Strategy.Canary
+	st, watching := s.in.State, s.in.Config.Strategy.Watching()
 	return verdict.Question{
-		Limits: limits(s.in.Config.Judge),
+		Limits: limits(s.in.Config),
 		Stable: st.Opening.Stable.Key(), Candidate: st.Opening.Candidate.Key(),
-		Weight: int(st.Weight), Since: st.Since, Settle: canary.Settle,
-		Bake: canary.Bake, BakeLimit: canary.BakeLimit, Now: s.in.Now(),
+		Weight: int(st.Weight), Since: st.Since, Settle: watching.Settle,
+		Bake: watching.Bake, BakeLimit: watching.BakeLimit, Now: s.in.Now(),
 	}
 }
 
@@ -100,7 +100,13 @@ func divide(samples []verdict.Sample, stable string, exposed time.Time) (since, 
 	return since, baseline
 }
 
-func limits(j config.Judge) verdict.Limits {
+// limits are what the config judges by. Without requests only what instances
+// use can be judged.
+func limits(cfg *config.Config) verdict.Limits {
+	j := cfg.Judge
+	if cfg.Traffic == config.TrafficNone {
+		return verdict.Limits{MemoryRatio: j.Memory.Ratio}
+	}
 	return verdict.Limits{
 		Errors:   &verdict.Limit{WorseBy: j.Errors.WorseBy.Share(), Ratio: j.Errors.Ratio},
 		Slow:     &verdict.Limit{WorseBy: j.Slow.WorseBy.Share(), Ratio: j.Slow.Ratio},

@@ -45,6 +45,7 @@ type session struct {
 	counted  time.Time
 	unlock   func(context.Context) error
 	warnings []string
+	cut      int // connections that a rolling update's way back cut
 	expect   string
 }
 
@@ -72,7 +73,19 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 	if err := s.look(ctx); err != nil {
 		return s, err
 	}
-	return s, s.gate(ctx)
+	if err := s.gate(ctx); err != nil {
+		return s, err
+	}
+	return s, s.succession(ctx)
+}
+
+// succession looks ahead where the phase is to supersede another rollout.
+func (s *session) succession(ctx context.Context) error {
+	st := s.in.State
+	if !s.work.Request.Supersede || s.in.Fresh || !opens(s.work.Request.Phase) || st.Opening.Candidate.ID == s.work.Revision {
+		return nil
+	}
+	return s.preflight(ctx)
 }
 
 // loseRecord goes on without a record, by the platform's mark alone.
@@ -106,10 +119,15 @@ func (s *session) adopt(record rollout.Record) error {
 // read takes config and changes from the record of a rollout under way, else
 // from disk.
 func (s *session) read() error {
-	file, changes, owed := s.work.Config, s.work.ChangeFiles, []rollout.File(nil)
 	st := s.in.State
 	s.in.Fresh = st == nil || st.Stage == rollout.StageSettled && opens(s.work.Request.Phase)
-	switch {
+	return s.readFiles()
+}
+
+// readFiles reads them for a new rollout, or for the one under way.
+func (s *session) readFiles() error {
+	file, changes, owed := s.work.Config, s.work.ChangeFiles, []rollout.File(nil)
+	switch st := s.in.State; {
 	case st == nil:
 	case !s.in.Fresh:
 		file, changes, owed = st.Opening.Config, st.Opening.Changes, st.Opening.Owed
@@ -194,7 +212,7 @@ func opens(p rollout.Phase) bool {
 // prepareOpening makes what a new record would begin with.
 func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File) error {
 	cfg := s.in.Config
-	if st := s.in.State; st != nil && st.Stage != rollout.StageSettled {
+	if st := s.in.State; st != nil && !s.in.Fresh {
 		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
 		if s.work.Revision != "" {
 			s.in.Spec.Revision.ID = s.work.Revision

@@ -16,6 +16,9 @@ func decideDeploy(in Input) Decision {
 	if d, ok := begin(in); ok {
 		return d
 	}
+	if in.rolling() {
+		return decideRolling(in)
+	}
 	if in.firstRelease() && s.Stage == rollout.StageLive {
 		return do(Settle{rollout.Settled{Stable: s.Opening.Candidate, Side: s.Opening.Side}})
 	}
@@ -57,10 +60,11 @@ func begin(in Input) (Decision, bool) {
 }
 
 // TakesAway reports whether a candidate for which step failed is taken away
-// again: it takes no traffic yet, and the next release finds a clean stage.
+// again, or left as a rolling update asks: what the step brought takes no
+// traffic yet.
 func TakesAway(step Step) bool {
 	switch step.(type) {
-	case Launch, Check:
+	case Launch, Check, Replace:
 		return true
 	}
 	return false

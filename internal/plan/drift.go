@@ -44,8 +44,15 @@ func driftedWeight(s *rollout.State, seen rollout.Observation) string {
 	if w == s.Weight {
 		return ""
 	}
-	if p, ok := s.Pending.(*rollout.Shifting); ok && w == p.To {
-		return ""
+	switch p := s.Pending.(type) {
+	case *rollout.Shifting:
+		if w == p.To {
+			return ""
+		}
+	case *rollout.Replacing:
+		if w == rollout.PartOf(p.To, p.Of) {
+			return ""
+		}
 	}
 	return fmt.Sprintf("candidate %s takes %s, recorded is %s", s.Opening.Candidate, w, s.Weight)
 }
@@ -60,8 +67,20 @@ func driftedSide(s *rollout.State, seen rollout.Observation) string {
 		return fmt.Sprintf("side %s is empty, recorded is candidate %s at %s", side, s.Opening.Candidate, s.Weight)
 	}
 	other, there := seen.Sides[side.Other()]
+	if !there && s.Weight > 0 && !s.Opening.Stable.Zero() && s.Opening.Strategy != rollout.Rolling && !s.Retired && !retiring(s) {
+		return fmt.Sprintf("side %s is empty, recorded is stable %s", side.Other(), s.Opening.Stable)
+	}
 	if there && !s.Opening.Stable.Zero() && other.Revision != s.Opening.Stable {
 		return fmt.Sprintf("side %s holds revision %s, recorded is stable %s", side.Other(), other.Revision, s.Opening.Stable)
 	}
 	return ""
 }
+
+// retiring reports whether a phase that stops stable was begun and not ended.
+func retiring(s *rollout.State) bool {
+	return s.Stage == rollout.StageLive && s.Begun != nil && (s.BegunPhase == rollout.Retire || opens(s.BegunPhase))
+}
+
+// opens reports whether a phase may open a rollout, in place of one that it
+// supersedes.
+func opens(p rollout.Phase) bool { return p == rollout.Expand || p == rollout.Deploy }

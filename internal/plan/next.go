@@ -31,10 +31,16 @@ func NextOf(in Input) Next {
 	switch s.Stage {
 	case rollout.StageOpen:
 		return nextOpening(in)
+	case rollout.StageRolling:
+		return nextReplace(in)
 	case rollout.StageStanding, rollout.StageExposed:
 		return nextPromote(in)
 	case rollout.StageLive:
-		if !passed(*s, rollout.Full) {
+		switch {
+		case passed(*s, rollout.Full):
+		case in.rolling():
+			return nextReplace(in)
+		default:
 			return nextPromote(in)
 		}
 		until := s.LiveSince.Add(in.Config.RollbackWindow)
@@ -54,7 +60,22 @@ func nextOpening(in Input) Next {
 			return Next{Phase: rollout.Expand, Asked: "make the schema serve old and new alike"}
 		}
 	}
+	if in.opening().Strategy == rollout.Rolling {
+		return Next{Phase: rollout.Deploy, Asked: "replace the instances, batch by batch"}
+	}
 	return Next{Phase: rollout.Deploy, Asked: "bring the candidate beside stable"}
+}
+
+// nextReplace goes on with a rolling update, or back from where it was left.
+func nextReplace(in Input) Next {
+	s := in.State
+	switch {
+	case failed(*s):
+		return Next{Phase: rollout.Rollback, Asked: "bring stable back, batch by batch"}
+	case !passed(*s, s.Weight):
+		return Next{Phase: rollout.Deploy, Asked: "bring the bake at " + s.Weight.String() + " to its verdict"}
+	}
+	return Next{Phase: rollout.Deploy, Asked: "replace the next instances"}
 }
 
 func nextPromote(in Input) Next {

@@ -27,6 +27,8 @@ type Request struct {
 	Accept string
 	// Reason says why a person rolls back.
 	Reason string
+	// Supersede ends another rollout that is under way before a new one begins.
+	Supersede bool
 }
 
 // Input is all that a decision is made from.
@@ -60,6 +62,12 @@ type Input struct {
 	WentBack bool
 	// Failed says why a candidate did not come up, empty while none failed.
 	Failed string
+	// Refilled is set once this run of the phase has tried to bring stable back
+	// to its full strength.
+	Refilled bool
+	// Successor is what the rollout needs that is to supersede the open one;
+	// nil where none is.
+	Successor []Precondition
 	// Gate is what was found at the phase's gate, nil where none is in force.
 	Gate *GateCheck
 }
@@ -104,12 +112,15 @@ func Decide(in Input) Decision {
 		return d
 	}
 	if in.Failed != "" && !in.WentBack {
-		return back(in, rollout.GoingBack{Reason: in.Failed, From: in.weight(), Decided: in.Now()}, nil)
+		return fault(in, in.Failed, nil)
 	}
 	for _, p := range Preconditions(in) {
 		if !p.Met {
 			return end(p.Else, p.Text, p.How)
 		}
+	}
+	if in.superseding() {
+		return supersede(in)
 	}
 	switch in.Request.Phase {
 	case rollout.Expand:
@@ -129,6 +140,22 @@ func Decide(in Input) Decision {
 	return end(rollout.Refused, fmt.Sprintf("%q is not a phase that acts", in.Request.Phase), "")
 }
 
+// opening is the opening entry of the rollout that the phase is about: the one under
+// way or settled, or the one that it would open.
+func (in Input) opening() rollout.Opened {
+	if in.State == nil || in.Fresh {
+		return in.Opening
+	}
+	return in.State.Opening
+}
+
+// Exposes reports whether the phase asked for gives the candidate traffic, and
+// so stands behind gate promote.
+func (in Input) Exposes(p rollout.Phase) bool {
+	o := in.opening()
+	return o.Strategy.Exposes(p, o.Stable.Zero())
+}
+
 // candidate names the rollout's candidate and its side by the record.
 func (in Input) candidate() (rollout.Revision, rollout.Side) {
 	return in.State.Opening.Candidate, in.State.Opening.Side
@@ -142,3 +169,12 @@ func (in Input) weight() rollout.Weight {
 
 // firstRelease reports whether there is no stable revision to go back to.
 func (in Input) firstRelease() bool { return in.State.Opening.Stable.Zero() }
+
+// rolling reports whether instances are replaced, by the platform's mark where
+// no record tells.
+func (in Input) rolling() bool {
+	if in.State == nil || in.State.Stage == rollout.StageSettled {
+		return in.Seen.Mark != nil && in.Seen.Mark.Strategy == rollout.Rolling
+	}
+	return in.State.Opening.Strategy == rollout.Rolling
+}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/verdict"
 )
 
 // Precondition is one thing that must hold before a phase acts.
@@ -41,15 +42,21 @@ func Preconditions(in Input) []Precondition {
 // opening holds for the phases that may open a rollout.
 func opening(in Input) []Precondition {
 	ps := []Precondition{undrifted(in)}
+	if in.superseding() {
+		return ps // what the new rollout needs is in.Successor
+	}
 	if s := in.State; s != nil && s.Stage != rollout.StageSettled {
 		asked, has := in.Spec.Revision, s.Opening.Candidate
 		ps = append(ps, Precondition{
 			Need: "no rollout of another revision is under way",
 			Text: fmt.Sprintf("rollout %s of revision %s is under way, asked for is %s", s.Rollout, has, asked),
-			Met:  asked.ID == has.ID,
-			How:  "finish it first, or end it with gapless rollback",
+			Met:  asked.ID == has.ID || in.Request.Supersede,
+			How:  "finish it first, end it with gapless rollback, or have it ended by --supersede",
 			Else: rollout.Refused,
-		}, allows(in))
+		})
+		if asked.ID == has.ID {
+			ps = append(ps, allows(in))
+		}
 	}
 	for _, c := range in.Changes {
 		f, looked := in.Facts[c.ID]
@@ -69,8 +76,27 @@ func opening(in Input) []Precondition {
 			})
 		}
 	}
-	if in.Request.Phase == rollout.Deploy && in.State != nil && in.firstRelease() || in.State == nil && in.Opening.Stable.Zero() {
+	if in.Exposes(in.Request.Phase) {
+		ps = append(ps, accepting(in)...)
 		ps = append(ps, gate(in)...)
+	}
+	return append(ps, untangled(in)...)
+}
+
+// untangled holds where no change of this release touches columns of one that
+// an earlier release left to be contracted.
+func untangled(in Input) []Precondition {
+	var ps []Precondition
+	for _, c := range in.Changes {
+		for _, owed := range in.Owed {
+			if shared := c.Shares(owed); len(shared) > 0 {
+				ps = append(ps, Precondition{
+					Need: "change " + c.ID + " shares no column with a change that waits for contract",
+					Text: fmt.Sprintf("change %s touches %s of table %s, which change %s holds until its contract", c.ID, strings.Join(shared, ", "), c.Table, owed.ID),
+					How:  "run gapless contract for " + owed.ID + " first", Else: rollout.Refused,
+				})
+			}
+		}
 	}
 	return ps
 }
@@ -113,14 +139,7 @@ func promotable(in Input) []Precondition {
 			How:  "name one of the steps", Else: rollout.Refused,
 		})
 	}
-	if in.Request.Accept != "" {
-		ps = append(ps, Precondition{
-			Need: "an inconclusive verdict is there to accept",
-			Text: "only an inconclusive verdict can be accepted, and there is none at " + s.Weight.String(),
-			Met:  s.Judged != nil && s.Judged.Verdict == "inconclusive" || s.Accepted,
-			How:  "run promote without accepting", Else: rollout.Refused,
-		})
-	}
+	ps = append(ps, accepting(in)...)
 	cand, side := in.candidate()
 	st := in.Seen.Sides[side]
 	ps = append(ps, Precondition{
@@ -130,6 +149,24 @@ func promotable(in Input) []Precondition {
 		How:  "see why with gapless status; gapless deploy starts them again", Else: rollout.Stopped,
 	})
 	return append(ps, gate(in)...)
+}
+
+// accepting holds where there is something that a person can take upon
+// themselves.
+func accepting(in Input) []Precondition {
+	if in.Request.Accept == "" {
+		return nil
+	}
+	p := Precondition{
+		Need: "an inconclusive verdict is there to accept",
+		Text: "only an inconclusive verdict can be accepted, and there is none",
+		How:  fmt.Sprintf("run %s without accepting", in.Request.Phase), Else: rollout.Refused,
+	}
+	if s := in.State; s != nil && !in.Fresh {
+		p.Text += " at " + s.Weight.String()
+		p.Met = s.Judged != nil && s.Judged.Verdict == string(verdict.Inconclusive) || s.Accepted
+	}
+	return []Precondition{p}
 }
 
 func retirable(in Input) []Precondition {
@@ -143,7 +180,7 @@ func retirable(in Input) []Precondition {
 			Need: "the candidate passed at 100%",
 			Text: "the verdict at 100% is still to come",
 			Met:  passed(*s, rollout.Full),
-			How:  "run gapless promote --to 100", Else: rollout.Waiting,
+			How:  "run gapless " + NextOf(in).Command(), Else: rollout.Waiting,
 		},
 		{
 			Need: "the rollback window is over",
@@ -165,12 +202,15 @@ func returnable(in Input) []Precondition {
 
 func allows(in Input) Precondition {
 	s := in.State
-	// A first release has no bake to wait for: deploy itself settles it.
-	settling := in.Request.Phase == rollout.Deploy && s.Stage == rollout.StageLive && in.firstRelease()
+	// A first release has no bake to wait for: deploy itself settles it. A
+	// rolling update's deploy brings the last batch to its verdict.
+	deploys := in.Request.Phase == rollout.Deploy && s.Stage == rollout.StageLive && (in.firstRelease() || in.rolling())
+	// Promote is not how a rolling update goes on.
+	other := in.Request.Phase == rollout.Promote && in.rolling()
 	return Precondition{
 		Need: fmt.Sprintf("rollout %s allows %s", s.Rollout, in.Request.Phase),
 		Text: fmt.Sprintf("rollout %s is %s, which does not allow %s", s.Rollout, s.Stage, in.Request.Phase),
-		Met:  s.Stage.Allows(in.Request.Phase) || settling,
+		Met:  (s.Stage.Allows(in.Request.Phase) || deploys) && !other,
 		How:  "next is gapless " + NextOf(in).Command(), Else: rollout.Refused,
 	}
 }

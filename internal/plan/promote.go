@@ -33,7 +33,34 @@ func decidePromote(in Input) Decision {
 	if d, ok := verifyChanges(in); ok {
 		return d
 	}
-	return do(Shift{Side: side, From: w, To: nextStep(in.steps(), w)})
+	next := nextStep(in.steps(), w)
+	if d, small := tooSmall(in, next); small {
+		return d
+	}
+	return do(Shift{Side: side, From: w, To: next})
+}
+
+// tooSmall waits, for as long as a step may take, until the candidate has
+// instances enough for weight w.
+func tooSmall(in Input, w rollout.Weight) (Decision, bool) {
+	cand, side := in.candidate()
+	ready, need := in.Seen.Sides[side].Ready, needed(in, w)
+	if ready >= need {
+		return Decision{}, false
+	}
+	if until := in.State.Since.Add(in.Config.Strategy.Watching().BakeLimit); in.Now().Before(until) && in.weight() > 0 {
+		return do(Watch{Until: until}), true
+	}
+	return end(rollout.Stopped, fmt.Sprintf("%d instances of candidate %s are ready, %s of the traffic needs %d%s",
+		ready, cand, w, need, firstProblem(in.Seen.Sides[side].Instances)),
+		"see why with gapless status, then promote again"), true
+}
+
+// needed is how many instances must be ready to take a weight: as large a part
+// of those configured, whatever the platform has made of their number since.
+func needed(in Input, w rollout.Weight) int {
+	of := in.State.Opening.Spec.Instances
+	return max(1, (of*int(w)+int(rollout.Full)-1)/int(rollout.Full))
 }
 
 // Goal is the weight that promote is to reach: what was asked for, or what an
@@ -53,9 +80,12 @@ func Goal(in Input) rollout.Weight {
 
 // judge acts on the verdict at the weight in force, or asks for a look.
 func judge(in Input) Decision {
-	s, w, canary := in.State, in.weight(), in.Config.Strategy.Canary
+	s, w := in.State, in.weight()
 	if d, ok := unhealthy(in); ok {
 		return d
+	}
+	if failed(*s) { // a rolling update that was left so
+		return left(in, s.Judged.Reason)
 	}
 	if in.Judgement == nil {
 		return do(Watch{Until: watchUntil(in)})
@@ -63,30 +93,55 @@ func judge(in Input) Decision {
 	judged := ruling(in)
 	switch in.Judgement.Verdict {
 	case verdict.Fail:
-		return back(in, rollout.GoingBack{Reason: in.Judgement.Reason, From: w, Decided: in.Now()}, &judged)
+		return fault(in, in.Judgement.Reason, &judged)
 	case verdict.Pass:
-		return do(Rule{judged})
+		return whole(in, judged)
 	case verdict.Inconclusive:
 	}
-	if in.Now().Before(s.Since.Add(canary.BakeLimit)) {
+	if in.Now().Before(s.Since.Add(in.Config.Strategy.Watching().BakeLimit)) {
 		return do(Watch{Until: watchUntil(in)})
 	}
 	if s.Judged == nil {
 		return do(Rule{judged})
 	}
 	return end(rollout.Waiting, fmt.Sprintf("the verdict at %s is inconclusive: %s", w, in.Judgement.Reason),
-		"let it run and promote again, accept it by name with --accept, or gapless rollback")
+		fmt.Sprintf("let it run and %s again, accept it by name with --accept, or gapless rollback", s.Opening.Strategy.Goes()))
 }
 
-// unhealthy goes back at once when no candidate instance is left to serve.
+// whole writes a pass down once every instance that the candidate should have
+// is ready; it is a fault where that does not come about.
+func whole(in Input, judged rollout.Judged) Decision {
+	cand, side := in.candidate()
+	st := in.Seen.Sides[side]
+	if st.Ready >= st.Desired {
+		return do(Rule{judged})
+	}
+	if in.Now().Before(in.State.Since.Add(in.Config.Strategy.Watching().BakeLimit)) {
+		return do(Watch{Until: watchUntil(in)})
+	}
+	return fault(in, fmt.Sprintf("%d of %d instances of candidate %s are ready%s", st.Ready, st.Desired, cand, firstProblem(st.Instances)), nil)
+}
+
+// crashes is how often a candidate's instances may end by themselves while it
+// is on trial: once may be the machine's doing.
+const crashes = 1
+
+// unhealthy is a fault at once: no candidate instance is left to serve, or
+// they end again and again.
 func unhealthy(in Input) (Decision, bool) {
 	cand, side := in.candidate()
 	st := in.Seen.Sides[side]
-	if st.Ready > 0 {
-		return Decision{}, false
+	restarts := 0
+	for _, i := range st.Instances {
+		restarts += i.Restarts
 	}
-	reason := fmt.Sprintf("0 of %d instances of candidate %s are ready%s", st.Desired, cand, firstProblem(st.Instances))
-	return back(in, rollout.GoingBack{Reason: reason, From: in.weight(), Decided: in.Now()}, nil), true
+	switch {
+	case st.Ready == 0:
+		return fault(in, fmt.Sprintf("0 of %d instances of candidate %s are ready%s", st.Desired, cand, firstProblem(st.Instances)), nil), true
+	case restarts > crashes:
+		return fault(in, fmt.Sprintf("instances of candidate %s ended by themselves %d times%s", cand, restarts, firstProblem(st.Instances)), nil), true
+	}
+	return Decision{}, false
 }
 
 // firstProblem says why an instance is not ready, where one tells.
@@ -101,12 +156,12 @@ func firstProblem(instances []rollout.Instance) string {
 
 // watchUntil is when the next decision is due at the latest.
 func watchUntil(in Input) time.Time {
-	canary := in.Config.Strategy.Canary
-	baked := in.State.Since.Add(canary.Bake)
+	watching := in.Config.Strategy.Watching()
+	baked := in.State.Since.Add(watching.Bake)
 	if in.Now().Before(baked) {
 		return baked
 	}
-	return in.State.Since.Add(canary.BakeLimit)
+	return in.State.Since.Add(watching.BakeLimit)
 }
 
 func ruling(in Input) rollout.Judged {
@@ -128,11 +183,13 @@ func passed(s rollout.State, w rollout.Weight) bool {
 	return s.Accepted || s.Judged != nil && s.Judged.Weight == w && s.Judged.Verdict == string(verdict.Pass)
 }
 
+// failed reports whether the verdict at the weight in force is a fail.
+func failed(s rollout.State) bool {
+	return s.Judged != nil && s.Judged.Weight == s.Weight && s.Judged.Verdict == string(verdict.Fail)
+}
+
 func (in Input) steps() []rollout.Weight {
-	if c := in.Config.Strategy.Canary; c != nil {
-		return c.Steps
-	}
-	return []rollout.Weight{rollout.Full}
+	return in.Config.Strategy.Weights(in.State.Opening.Spec.Instances)
 }
 
 func nextStep(steps []rollout.Weight, w rollout.Weight) rollout.Weight {

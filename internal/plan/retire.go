@@ -15,8 +15,8 @@ func decideRetire(in Input) Decision {
 		}
 		return end(rollout.Done, "revision "+s.Opening.Candidate.String()+" is stable", "")
 	}
-	old := s.Opening.Side.Other()
-	if _, there := in.Seen.Sides[old]; there {
+	_, there := in.Seen.Sides[s.Opening.Side.Other()]
+	if there || in.rolling() {
 		if d, ok := unhealthy(in); ok {
 			return d
 		}
@@ -25,8 +25,18 @@ func decideRetire(in Input) Decision {
 		}
 		if in.Judgement.Verdict == verdict.Fail {
 			judged := ruling(in)
-			return back(in, rollout.GoingBack{Reason: in.Judgement.Reason, From: in.weight(), Decided: in.Now()}, &judged)
+			return fault(in, in.Judgement.Reason, &judged)
 		}
+	}
+	return settleOn(in)
+}
+
+// settleOn makes the candidate the stable revision, once nothing of the old
+// one is left.
+func settleOn(in Input) Decision {
+	s := in.State
+	old := s.Opening.Side.Other()
+	if _, there := in.Seen.Sides[old]; there {
 		return do(Remove{Side: old, Revision: s.Opening.Stable})
 	}
 	var owed []string

@@ -54,19 +54,38 @@ func back(in Input, b rollout.GoingBack, judged *rollout.Judged) Decision {
 	served := in.Seen.Split.Of(m.CandidateSide)
 	if m.Stable.Zero() && served > 0 {
 		return end(rollout.NeedsPerson, "revision "+m.Candidate.String()+" is the first release, there is nothing to go back to",
-			"release a mended revision: gapless deploy --revision NEW")
+			"release a mended revision: gapless deploy --revision NEW --supersede")
 	}
-	stable := in.Seen.Sides[m.StableSide]
-	if served > 0 && (stable.Revision != m.Stable || stable.Ready == 0) {
-		return end(rollout.NeedsPerson,
-			fmt.Sprintf("stable %s has %d instances ready on side %s: it cannot take the traffic back", m.Stable, stable.Ready, m.StableSide),
-			"start it again: gapless deploy --revision "+m.Stable.ID)
+	if d, weak := weakened(in); weak && served > 0 && m.Strategy != rollout.Rolling {
+		return d
 	}
 	recorded := in.State == nil || in.State.Stage == rollout.StageSettled || in.State.Rollout != m.Rollout
 	if m.Back == nil || served > 0 || !recorded {
 		return do(GoBack{Back: b, Judged: judged})
 	}
 	return do(Remove{Side: m.CandidateSide, Revision: m.Candidate, Back: true})
+}
+
+// weakened holds where stable is not whole: it is brought back to its full
+// strength first, for a while. What is there then takes the traffic; where
+// nothing is, a person is needed.
+func weakened(in Input) (Decision, bool) {
+	m := in.Seen.Mark
+	stable := in.Seen.Sides[m.StableSide]
+	there := stable.Revision == m.Stable && !stable.Draining
+	if there && stable.Ready > 0 && stable.Ready >= stable.Desired {
+		return Decision{}, false
+	}
+	if !in.Refilled {
+		return do(Refill{Side: m.StableSide, Stable: m.Stable}), true
+	}
+	if there && stable.Ready > 0 {
+		return Decision{}, false
+	}
+	return end(rollout.NeedsPerson,
+		fmt.Sprintf("stable %s has %d instances ready on side %s: it cannot take the traffic back%s",
+			m.Stable, stable.Ready, m.StableSide, firstProblem(stable.Instances)),
+		"mend what keeps it from starting, then run gapless rollback again"), true
 }
 
 // wentBack ends a phase whose rollout is back at stable.

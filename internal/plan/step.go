@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -44,6 +45,24 @@ type Shift struct {
 	From, To rollout.Weight
 	Reason   string
 }
+
+// Replace brings a rolling update's next batch into service: started, ready,
+// smoke-tested and warm before it takes traffic, then as many of the others
+// drained and stopped.
+type Replace struct {
+	Spec rollout.Spec
+	rollout.Replacing
+}
+
+// Refill brings stable back to its full strength before it takes traffic back.
+type Refill struct {
+	Side   rollout.Side
+	Stable rollout.Revision
+}
+
+// Succeed goes on to the new rollout, once the one that it supersedes has
+// ended.
+type Succeed struct{ Reason string }
 
 // Watch looks at the counts until Until at the latest.
 type Watch struct{ Until time.Time }
@@ -91,6 +110,17 @@ func (s Check) Name() string { return "smoke-test and warm up " + string(s.Side)
 
 // Name implements Step.
 func (s Shift) Name() string { return "shift from " + s.From.String() + " to " + s.To.String() }
+
+// Name implements Step.
+func (s Replace) Name() string {
+	return fmt.Sprintf("replace instances: %d to %d of %d run %s", s.From, s.To, s.Of, s.Spec.Revision)
+}
+
+// Name implements Step.
+func (s Refill) Name() string { return "bring " + s.Stable.String() + " back to its full strength" }
+
+// Name implements Step.
+func (s Succeed) Name() string { return s.Reason }
 
 // Name implements Step.
 func (Watch) Name() string { return "watch" }

@@ -2,15 +2,10 @@ package plan
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
 	"github.com/gapless-deploy/gapless/internal/verdict"
 )
-
-// AbandonedAfter is how long a candidate may stand below 100 % without any
-// phase at work before tick takes it back.
-const AbandonedAfter = 7 * 24 * time.Hour
 
 // decideTick looks once. It takes back what went bad between two approvals and
 // names the phase that is due; it never raises a weight.
@@ -29,14 +24,14 @@ func decideTick(in Input) Decision {
 		}
 		judged := ruling(in)
 		if in.Judgement.Verdict == verdict.Fail {
-			return back(in, rollout.GoingBack{Reason: in.Judgement.Reason, From: w, Decided: in.Now()}, &judged)
+			return fault(in, in.Judgement.Reason, &judged)
 		}
-		if in.Judgement.Verdict == verdict.Pass && !passed(*s, w) {
+		if in.Judgement.Verdict == verdict.Pass && !passed(*s, w) && !failed(*s) {
 			return do(Rule{judged})
 		}
 	}
-	if s.Stage != rollout.StageLive && in.Now().Sub(s.Last) > AbandonedAfter {
-		reason := fmt.Sprintf("abandoned: nothing happened since %s", clock(s.Last))
+	if s.Stage != rollout.StageLive && in.Now().Sub(s.Worked) > in.Config.AbandonAfter {
+		reason := fmt.Sprintf("abandoned: nothing happened since %s", clock(s.Worked))
 		return back(in, rollout.GoingBack{Reason: reason, From: w, Decided: in.Now()}, nil)
 	}
 	next := NextOf(in)

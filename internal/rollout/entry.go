@@ -18,6 +18,8 @@ const (
 	KindLaunching  Kind = "launching"
 	KindLaunched   Kind = "launched"
 	KindChecked    Kind = "checked"
+	KindReplacing  Kind = "replacing"
+	KindReplaced   Kind = "replaced"
 	KindShifting   Kind = "shifting"
 	KindShifted    Kind = "shifted"
 	KindJudged     Kind = "judged"
@@ -37,10 +39,10 @@ type Opened struct {
 	// Stable is zero in a first release.
 	Stable Revision `json:"stable"`
 	// Side is where the candidate goes.
-	Side     Side   `json:"side"`
-	Strategy string `json:"strategy"`
-	Target   string `json:"target"`
-	Spec     Spec   `json:"spec"`
+	Side     Side     `json:"side"`
+	Strategy Strategy `json:"strategy"`
+	Target   string   `json:"target"`
+	Spec     Spec     `json:"spec"`
 	// Config and Changes are files as they were read.
 	Config  File   `json:"config"`
 	Changes []File `json:"changes,omitempty"`
@@ -109,6 +111,25 @@ type Checked struct {
 	// WarmupFailed counts warm-up requests without a good answer; they do not
 	// stop a release.
 	WarmupFailed int `json:"warmup_failed,omitempty"`
+}
+
+// Replacing is written before a rolling update's batch: the candidate's
+// instances become To of Of.
+type Replacing struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+	Of   int `json:"of"`
+}
+
+// Replaced says that the batch serves, tested before it did.
+type Replaced struct {
+	Replacing
+	Checked
+	Decided time.Time `json:"decided"`
+	// InForce is when the batch took its part of the traffic.
+	InForce time.Time `json:"in_force"`
+	// Cut is as in Retired.
+	Cut int `json:"cut,omitempty"`
 }
 
 // Shifting is written before traffic moves.
@@ -200,6 +221,12 @@ func (Launched) Kind() Kind { return KindLaunched }
 
 // Kind implements Data.
 func (Checked) Kind() Kind { return KindChecked }
+
+// Kind implements Data.
+func (Replacing) Kind() Kind { return KindReplacing }
+
+// Kind implements Data.
+func (Replaced) Kind() Kind { return KindReplaced }
 
 // Kind implements Data.
 func (Shifting) Kind() Kind { return KindShifting }

@@ -13,7 +13,9 @@ type Mark struct {
 	// Candidate is zero when no rollout stands.
 	Candidate     Revision `json:"candidate"`
 	CandidateSide Side     `json:"candidate_side,omitempty"`
-	Head          Head     `json:"head"`
+	// Strategy is how the candidate takes over, and so how it is taken back.
+	Strategy Strategy `json:"strategy,omitempty"`
+	Head     Head     `json:"head"`
 	// Back is set from the decision to go back until nothing is left of the
 	// candidate; then going on with it is the only way.
 	Back *GoingBack `json:"back,omitempty"`
@@ -31,7 +33,7 @@ type GoingBack struct {
 
 // Without gives the mark as it is once the candidate is gone.
 func (m Mark) Without() Mark {
-	m.Candidate, m.CandidateSide, m.Back = Revision{}, "", nil
+	m.Candidate, m.CandidateSide, m.Strategy, m.Back = Revision{}, "", "", nil
 	return m
 }
 

@@ -31,6 +31,8 @@ const (
 	StageSettled Stage = "settled"
 	// StageOpen: the schema is expanded, no candidate runs yet.
 	StageOpen Stage = "open"
+	// StageRolling: some of the instances are the candidate's.
+	StageRolling Stage = "rolling"
 	// StageStanding: the candidate runs at weight 0.
 	StageStanding Stage = "standing"
 	// StageExposed: the candidate takes some of the traffic.
@@ -48,11 +50,13 @@ type StageRow struct {
 
 // Stages is the rollout's state machine. A phase that changes nothing (plan)
 // is allowed anywhere; contract follows the change's own machine. Promote is
-// allowed when live, so that a bake at 100 % which was cut short goes on.
+// allowed when live, so that a bake at 100 % which was cut short goes on; of a
+// rolling update it is deploy that goes on, see Strategy.Goes.
 func Stages() []StageRow {
 	return []StageRow{
-		{StageSettled, []Phase{Expand, Deploy, Contract}, []Stage{StageOpen, StageStanding, StageSettled}},
-		{StageOpen, []Phase{Expand, Deploy, Rollback}, []Stage{StageOpen, StageStanding, StageSettled}},
+		{StageSettled, []Phase{Expand, Deploy, Contract}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
+		{StageOpen, []Phase{Expand, Deploy, Tick, Rollback}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
+		{StageRolling, []Phase{Deploy, Tick, Rollback}, []Stage{StageRolling, StageLive, StageSettled}},
 		{StageStanding, []Phase{Deploy, Promote, Tick, Rollback}, []Stage{StageStanding, StageExposed, StageLive, StageSettled}},
 		{StageExposed, []Phase{Promote, Tick, Rollback}, []Stage{StageExposed, StageLive, StageSettled}},
 		{StageLive, []Phase{Promote, Tick, Retire, Rollback}, []Stage{StageLive, StageSettled}},

@@ -16,8 +16,9 @@ type State struct {
 	Stage   Stage
 	Opening Opened
 	Opened  time.Time
-	// Last is when the newest entry was written.
-	Last time.Time
+	// Last is when the newest entry was written, Worked when the newest was that
+	// is not of a tick, which only looks.
+	Last, Worked time.Time
 	// WentBack is set when the rollout settled on the old revision, for the
 	// reason given.
 	WentBack   bool
@@ -29,9 +30,13 @@ type State struct {
 	FirstExposed time.Time
 	// LiveSince is when the candidate took all of it.
 	LiveSince time.Time
+	// Retired is set once the old revision was stopped.
+	Retired   bool
 	SettledAt time.Time
 	Launched  *Launched
 	Checked   *Checked
+	// Replaced is a rolling update's last batch, nil before the first.
+	Replaced *Replaced
 	// Judged is the last verdict at the weight in force, nil before it.
 	Judged *Judged
 	// Accepted is set when a person took an inconclusive verdict at the weight
@@ -66,6 +71,9 @@ func Fold(r Record) (State, error) {
 			return State{}, fmt.Errorf("%w: entry %d (%s): %w", ErrBroken, e.Seq, e.Kind, err)
 		}
 		s.Head, s.Last = Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}, e.At
+		if e.Phase != Tick {
+			s.Worked = e.At
+		}
 	}
 	return s, nil
 }
@@ -93,6 +101,10 @@ func (s *State) apply(e Entry) error {
 		return s.enter(StageStanding)
 	case *Checked:
 		s.Checked = d
+	case *Replacing:
+		s.Pending = d
+	case *Replaced:
+		return s.replace(d)
 	case *Shifting:
 		s.Pending = d
 	case *Shifted:
@@ -100,7 +112,7 @@ func (s *State) apply(e Entry) error {
 	case *Judged:
 		s.Judged = d
 	case *Retired:
-		s.Pending = nil
+		s.Pending, s.Retired = nil, s.Retired || d.Revision == s.Opening.Stable
 	case *Settled:
 		if s.Stage != StageLive {
 			return fmt.Errorf("rollout cannot settle on its candidate while it is %s", s.Stage)
@@ -130,24 +142,49 @@ func (s *State) begin(e Entry, d *Began) {
 	if d.Approval != "" {
 		s.Gated++
 	}
-	if d.Accepted != "" && e.Phase == Promote {
+	if d.Accepted != "" && e.Phase == s.Opening.Strategy.Goes() {
 		s.Accepted = true
 	}
 }
 
 func (s *State) shift(d Shifted) error {
-	s.Pending, s.Weight, s.Since, s.Judged, s.Accepted = nil, d.To, d.InForce, nil, false
-	if d.To > 0 && s.FirstExposed.IsZero() {
-		s.FirstExposed = d.InForce
+	if s.Opening.Strategy == Rolling {
+		return fmt.Errorf("a rolling update replaces instances, it does not shift traffic")
 	}
-	if d.To == Full {
-		s.LiveSince = d.InForce
+	s.weigh(d.To, d.InForce)
+	switch d.To {
+	case Full:
 		return s.enter(StageLive)
-	}
-	if d.To == 0 {
+	case 0:
 		return s.enter(StageStanding)
 	}
 	return s.enter(StageExposed)
+}
+
+func (s *State) replace(d *Replaced) error {
+	if s.Opening.Strategy != Rolling {
+		return fmt.Errorf("instances are replaced by a rolling update only, this is %s", s.Opening.Strategy)
+	}
+	if d.To < 1 || d.To > d.Of {
+		return fmt.Errorf("%d of %d instances cannot be the candidate's", d.To, d.Of)
+	}
+	s.Replaced = d
+	s.weigh(PartOf(d.To, d.Of), d.InForce)
+	if err := s.enter(StageRolling); err != nil || s.Weight < Full {
+		return err
+	}
+	return s.enter(StageLive)
+}
+
+// weigh puts a weight in force, at which nothing is judged yet.
+func (s *State) weigh(to Weight, inForce time.Time) {
+	s.Pending, s.Weight, s.Since, s.Judged, s.Accepted = nil, to, inForce, nil, false
+	if to > 0 && s.FirstExposed.IsZero() {
+		s.FirstExposed = inForce
+	}
+	if to == Full {
+		s.LiveSince = inForce
+	}
 }
 
 func (s *State) migrate(by Phase, id, digest string, next ChangeState, step string, evidence json.RawMessage) error {
@@ -214,7 +251,15 @@ func (s State) WayBack() (WayBack, string) {
 		return NoWayBack, "this is the first release, there is nothing to go back to"
 	}
 	switch s.Stage {
-	case StageExposed, StageLive, StageStanding, StageOpen:
+	case StageRolling, StageLive:
+		if s.Opening.Strategy == Rolling {
+			return BackInBatches, ""
+		}
+		if s.Retired {
+			return BackByLaunch, "the old revision was stopped and must be started again"
+		}
+		return BackInSeconds, ""
+	case StageExposed, StageStanding, StageOpen:
 		return BackInSeconds, ""
 	case StageSettled:
 		if s.WentBack {
@@ -238,7 +283,7 @@ func (e Entry) Decode() (Data, error) {
 
 func blank(k Kind) Data {
 	for _, d := range []Data{
-		&Opened{}, &Began{}, &Migrating{}, &Migrated{}, &Launching{}, &Launched{}, &Checked{},
+		&Opened{}, &Began{}, &Migrating{}, &Migrated{}, &Launching{}, &Launched{}, &Checked{}, &Replacing{}, &Replaced{},
 		&Shifting{}, &Shifted{}, &Judged{}, &Retired{}, &Settled{}, &RolledBack{}, &Ended{},
 	} {
 		if d.Kind() == k {

@@ -35,12 +35,20 @@ func shifted(from, to rollout.Weight) rollout.Shifted {
 	return rollout.Shifted{From: from, To: to, Decided: start, InForce: start.Add(12 * time.Millisecond)}
 }
 
+// replaced is a batch of four instances in all.
+func replaced(from, to int) entry {
+	return entry{rollout.Deploy, rollout.Replaced{
+		Replacing: rollout.Replacing{From: from, To: to, Of: 4}, Decided: start, InForce: start.Add(12 * time.Millisecond),
+	}}
+}
+
 var (
 	open      = entry{rollout.Deploy, opened()}
 	launched  = entry{rollout.Deploy, rollout.Launched{Side: rollout.Green, Revision: v2, Instances: 3}}
 	exposed   = entry{rollout.Promote, shifted(0, 50)}
 	live      = entry{rollout.Promote, shifted(50, rollout.Full)}
 	settled   = entry{rollout.Retire, rollout.Settled{Stable: v2, Side: rollout.Green}}
+	rolling   = entry{rollout.Deploy, rollout.Opened{Candidate: v2, Stable: v1, Side: rollout.Green, Strategy: rollout.Rolling}}
 	takenBack = entry{rollout.Rollback, rollout.RolledBack{From: 50, Reason: "errors", InForce: start.Add(time.Hour)}}
 )
 
@@ -57,6 +65,12 @@ func TestStages(t *testing.T) {
 		"back to zero":          {[]entry{open, launched, {rollout.Promote, shifted(0, 0)}}, rollout.StageStanding, 0, rollout.BackInSeconds},
 		"live":                  {[]entry{open, launched, exposed, live}, rollout.StageLive, rollout.Full, rollout.BackInSeconds},
 		"settled":               {[]entry{open, launched, exposed, live, settled}, rollout.StageSettled, rollout.Full, rollout.BackByLaunch},
+		"rolling":               {[]entry{rolling, replaced(0, 2)}, rollout.StageRolling, 500, rollout.BackInBatches},
+		"all rolled":            {[]entry{rolling, replaced(0, 2), replaced(2, 4)}, rollout.StageLive, rollout.Full, rollout.BackInBatches},
+		"all rolled at once":    {[]entry{rolling, replaced(0, 4)}, rollout.StageLive, rollout.Full, rollout.BackInBatches},
+		"rolled and settled":    {[]entry{rolling, replaced(0, 4), settled}, rollout.StageSettled, rollout.Full, rollout.BackByLaunch},
+		"rolled and taken back": {[]entry{rolling, replaced(0, 1), takenBack}, rollout.StageSettled, 0, rollout.BackByLaunch},
+		"stable is stopped":     {[]entry{open, launched, exposed, live, {rollout.Retire, rollout.Retired{Side: rollout.Blue, Revision: v1}}}, rollout.StageLive, rollout.Full, rollout.BackByLaunch},
 		"taken back":            {[]entry{open, launched, exposed, takenBack}, rollout.StageSettled, 0, rollout.BackByLaunch},
 		"taken back from start": {[]entry{open, takenBack}, rollout.StageSettled, 0, rollout.BackByLaunch},
 	} {
@@ -79,6 +93,12 @@ func TestForbiddenMoves(t *testing.T) {
 		"live before it stands":     {open, live},
 		"standing again when live":  {open, launched, exposed, live, launched},
 		"exposed again when live":   {open, launched, live, exposed},
+		"rolled by a canary":        {open, replaced(0, 1)},
+		"shifted by a rolling":      {rolling, exposed},
+		"rolled more than there is": {rolling, replaced(0, 5)},
+		"rolled nothing":            {rolling, replaced(0, 0)},
+		"rolled when settled":       {rolling, replaced(0, 4), settled, replaced(0, 1)},
+		"rolled when live":          {rolling, replaced(0, 4), replaced(0, 1)},
 		"shifted when settled":      {open, launched, exposed, live, settled, exposed},
 		"settled before it is live": {open, launched, exposed, settled},
 		"settled twice":             {open, launched, exposed, live, settled, settled},
@@ -198,7 +218,8 @@ func TestRollbackIsAlwaysAllowed(t *testing.T) {
 func TestStageTable(t *testing.T) {
 	allowed := map[rollout.Stage][]rollout.Phase{
 		rollout.StageSettled:  {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Contract},
-		rollout.StageOpen:     {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Rollback},
+		rollout.StageOpen:     {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Tick, rollout.Rollback},
+		rollout.StageRolling:  {rollout.Plan, rollout.Deploy, rollout.Tick, rollout.Rollback},
 		rollout.StageStanding: {rollout.Plan, rollout.Deploy, rollout.Promote, rollout.Tick, rollout.Rollback},
 		rollout.StageExposed:  {rollout.Plan, rollout.Promote, rollout.Tick, rollout.Rollback},
 		rollout.StageLive:     {rollout.Plan, rollout.Promote, rollout.Tick, rollout.Retire, rollout.Rollback},

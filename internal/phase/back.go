@@ -1,0 +1,143 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// goBack stamps the decision, then moves traffic, then writes it down: the
+// stamp is what a killed rollback goes on from.
+func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
+	if s.in.Seen.Mark.Back == nil {
+		err := s.stamp(ctx, func(m *rollout.Mark) {
+			m.Back = &step.Back
+			if s.work.Request.Phase != rollout.Rollback { // which raised it when it claimed
+				m.Epoch++
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.giveBack(ctx); err != nil {
+		return err
+	}
+	s.in.WentBack = true
+	if s.unrecorded || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
+		return nil
+	}
+	if err := s.writeBegan(ctx); err != nil {
+		return err
+	}
+	var entries []rollout.Data
+	if step.Judged != nil {
+		entries = append(entries, *step.Judged)
+	}
+	return s.write(ctx, nil, append(entries, rollout.RolledBack{
+		From: step.Back.From, Reason: step.Back.Reason, Decided: step.Back.Decided,
+		InForce: s.in.Seen.SplitSince, Epoch: s.lease.epoch,
+	})...)
+}
+
+// giveBack gives all traffic to stable: in one move where it stands beside the
+// candidate, batch by batch where it was replaced.
+func (s *session) giveBack(ctx context.Context) error {
+	m := s.in.Seen.Mark
+	switch {
+	case m.Stable.Zero():
+		return nil
+	case m.Strategy == rollout.Rolling:
+		return s.rollBack(ctx, m.Stable)
+	}
+	_, err := s.route(ctx, rollout.SplitTo(m.StableSide, rollout.Full))
+	return err
+}
+
+func (s *session) remove(ctx context.Context, step plan.Remove) error {
+	cut, err := s.stop(ctx, step)
+	if err != nil {
+		return fmt.Errorf("drain and stop %s on side %s: %w", step.Revision, step.Side, err)
+	}
+	if err := s.observe(ctx); err != nil {
+		return err
+	}
+	edit := func(*rollout.Mark) {}
+	if step.Back {
+		edit = func(m *rollout.Mark) { *m = m.Without() }
+		s.in.WentBack = true
+	}
+	if s.in.State == nil {
+		return s.stamp(ctx, edit)
+	}
+	if err := s.write(ctx, edit, rollout.Retired{Side: step.Side, Revision: step.Revision, Cut: cut}); err != nil {
+		return err
+	}
+	return s.observe(ctx)
+}
+
+// stop drains and stops a side, unless the way back of a rolling update has
+// done so already.
+func (s *session) stop(ctx context.Context, step plan.Remove) (cut int, err error) {
+	if m := s.in.Seen.Mark; step.Back && m.Strategy == rollout.Rolling && !m.Stable.Zero() {
+		return s.cut, nil
+	}
+	sides, err := s.sides()
+	if err != nil {
+		return 0, err
+	}
+	err = s.guarded(ctx, func(seen rollout.Observation) error {
+		n, err := sides.Retire(ctx, seen.Token, step.Side)
+		cut += n
+		return err
+	})
+	return cut, err
+}
+
+// interrupted leaves things safe after a signal, as the config asks: by
+// giving all traffic back, or by holding where the phase stood.
+func (s *session) interrupted(parent context.Context, cause error) (plan.End, error) {
+	again := "run this phase again: it goes on where it stopped"
+	if errors.Is(cause, errTakenOver) {
+		return plan.End{Outcome: rollout.Stopped, Reason: cause.Error(), Hint: "gapless status shows what it did"}, cause
+	}
+	end := plan.End{Outcome: rollout.Stopped, Reason: "cancelled", Hint: again}
+	p := s.work.Request.Phase
+	if s.in.Config.OnCancel != config.CancelRollback || p != rollout.Deploy && p != rollout.Promote {
+		return end, cause
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
+	defer cancel()
+	if err := s.observe(ctx); err != nil {
+		return stuck(err), errors.Join(cause, err)
+	}
+	m := s.in.Seen.Mark
+	if m == nil || m.Candidate.Zero() || m.Stable.Zero() || m.StableSide == "" {
+		return end, cause
+	}
+	err := s.goBack(ctx, plan.GoBack{Back: rollout.GoingBack{
+		Reason: "phase " + string(p) + " was cancelled", From: s.in.Seen.Split.Of(m.CandidateSide), Decided: s.in.Seen.At,
+	}})
+	if err != nil && m.Strategy == rollout.Rolling && s.in.Seen.Mark.Back != nil {
+		end.Reason, end.Hint = "cancelled; the way back has begun, batch by batch", "run gapless rollback: it finishes it"
+		return end, errors.Join(cause, err)
+	}
+	if err != nil {
+		return stuck(err), errors.Join(cause, err)
+	}
+	end.Reason, end.Hint = "cancelled; all traffic is back on stable", "remove what is left of the candidate with gapless rollback"
+	return end, cause
+}
+
+// stuck is the end of a cancelled phase whose way back failed: that stable
+// serves is then not known.
+func stuck(err error) plan.End {
+	return plan.End{
+		Outcome: rollout.NeedsPerson, Reason: "cancelled, and the way back failed: " + reason(err),
+		Hint: "run gapless rollback now",
+	}
+}

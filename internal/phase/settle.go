@@ -1,0 +1,63 @@
+package phase
+
+import (
+	"context"
+	"time"
+
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+func (s *session) settle(ctx context.Context, step plan.Settle) error {
+	err := s.write(ctx, func(m *rollout.Mark) {
+		m.Stable, m.StableSide = step.Settled.Stable, step.Settled.Side
+		*m = m.Without()
+	}, step.Settled)
+	if err != nil {
+		return err
+	}
+	s.noteUsage(ctx)
+	return s.observe(ctx)
+}
+
+// succeed ends the phase for the rollout that was superseded, and begins it
+// anew for the one that supersedes it.
+func (s *session) succeed(ctx context.Context, step plan.Succeed) error {
+	s.warn(step.Reason)
+	if s.begun {
+		err := s.write(ctx, nil, rollout.Ended{Outcome: rollout.Done, Reason: step.Reason, Serving: s.in.Seen.Serving()})
+		if err != nil {
+			return err
+		}
+		s.begun = false
+	}
+	s.in.WentBack, s.in.Refilled, s.in.Judgement, s.in.Failed, s.in.Successor = false, false, nil, "", nil
+	s.samples, s.counted = nil, time.Time{}
+	if err := s.read(); err != nil {
+		return err
+	}
+	if err := s.look(ctx); err != nil {
+		return err
+	}
+	return s.gate(ctx)
+}
+
+// preflight finds out what the rollout needs that is to supersede the open
+// one, before that one is ended for it.
+func (s *session) preflight(ctx context.Context) error {
+	next := &session{r: s.r, work: s.work, record: s.record, db: s.db}
+	next.in = s.in
+	next.in.Fresh = true
+	if err := next.readFiles(); err != nil {
+		return err
+	}
+	if err := next.look(ctx); err != nil {
+		return err
+	}
+	// Its gate is asked once the way is free: an approval is bound to what
+	// the end of the open rollout leaves.
+	next.in.Gate = nil
+	s.db = next.db
+	s.in.Successor = plan.Preconditions(next.in)
+	return nil
+}
