@@ -127,7 +127,7 @@ func (s *session) open(ctx context.Context, o rollout.Opened) error {
 	if err := s.adopt(next); err != nil {
 		return err
 	}
-	s.in.Fresh = false
+	s.in.Fresh, s.in.WentBack = false, false
 	return s.writeBegan(ctx)
 }
 

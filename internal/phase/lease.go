@@ -165,19 +165,40 @@ func (s *session) renew(ctx context.Context) error {
 // attempts bounds how often an act is tried against our own heartbeat.
 const attempts = 20
 
+// see looks at the platform. One that stops answering in the middle of a phase
+// is worth patience: it is asked again for as long as a lease lives, since it
+// may be starting anew.
+func (s *session) see(ctx context.Context, patient bool) (rollout.Observation, error) {
+	until := s.r.Clock.Now().Add(s.r.leaseFor())
+	for {
+		seen, err := s.r.Platform.Observe(ctx)
+		if err == nil {
+			return seen, nil
+		}
+		again := patient && errors.Is(err, rollout.ErrUnavailable) && s.r.Clock.Now().Before(until)
+		if !again {
+			return seen, fmt.Errorf("look at the platform: %w", err)
+		}
+		if serr := s.r.Clock.Sleep(ctx, s.r.leaseFor()/100); serr != nil {
+			return seen, serr
+		}
+	}
+}
+
 // guarded observes, makes sure that the platform is still ours, and acts on
 // what was seen. It looks again when the token went stale in between.
 func (s *session) guarded(ctx context.Context, act func(seen rollout.Observation) error) error {
 	var err error
 	for range attempts {
-		seen, oerr := s.r.Platform.Observe(ctx)
+		seen, oerr := s.see(ctx, true)
 		if oerr != nil {
-			return fmt.Errorf("look at the platform: %w", oerr)
+			return oerr
 		}
 		if !seen.Mark.HeldBy(s.r.Holder) || seen.Mark.Epoch != s.lease.epoch {
 			return s.takenOver(seen.Mark)
 		}
-		if err = act(seen); !errors.Is(err, rollout.ErrConflict) {
+		err = act(seen)
+		if !errors.Is(err, rollout.ErrConflict) && !errors.Is(err, rollout.ErrUnavailable) {
 			return err
 		}
 	}

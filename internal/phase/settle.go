@@ -46,8 +46,10 @@ func (s *session) succeed(ctx context.Context, step plan.Succeed) error {
 // one, before that one is ended for it.
 func (s *session) preflight(ctx context.Context) error {
 	next := &session{r: s.r, work: s.work, record: s.record, db: s.db}
+	ended := *s.in.State
+	ended.Stage = rollout.StageSettled
 	next.in = s.in
-	next.in.Fresh = true
+	next.in.State, next.in.Fresh = &ended, true
 	if err := next.readFiles(); err != nil {
 		return err
 	}

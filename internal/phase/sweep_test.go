@@ -80,6 +80,52 @@ func takenBack() []move {
 	return append(release()[:4], move{name: "rollback", work: work(rollout.Rollback, "", 0), want: rollout.Done})
 }
 
+const (
+	canaryStrategy = `  canary: {steps: [5, 50, 100], bake: 30s, bake_limit: 5m, settle: 5s}`
+	blueGreen      = `  blue_green: {bake: 30s, bake_limit: 5m, settle: 5s}`
+	rollingStop    = `  rolling: {batch: 1, bake: 30s, bake_limit: 5m, settle: 5s}`
+	rollingBack    = `  rolling: {batch: 1, bake: 30s, bake_limit: 5m, settle: 5s, on_failure: rollback}`
+)
+
+// by plays moves with another strategy.
+func by(strategy string, moves []move) []move {
+	for i := range moves {
+		file := &moves[i].work.Config
+		file.Data = []byte(strings.Replace(string(file.Data), canaryStrategy, strategy, 1))
+	}
+	return moves
+}
+
+// inOneMove is a blue-green release.
+func inOneMove() []move {
+	moves := slices.Delete(release(), 3, 4) // one promote, to 100
+	moves[1].wait = 5 * time.Minute         // stable's recorded window
+	return by(blueGreen, moves)
+}
+
+// batchwise is a rolling release.
+func batchwise(strategy string) []move {
+	moves := release()
+	return by(strategy, slices.Delete(moves, 3, 5)) // deploy goes all the way
+}
+
+// ending replaces what the last move is to end with.
+func ending(moves []move, want rollout.Outcome) []move {
+	moves[len(moves)-1].want = want
+	return moves
+}
+
+func then(moves []move, name string, work phase.Work, want rollout.Outcome) []move {
+	return append(moves, move{name: name, work: work, want: want})
+}
+
+// superseding is the deploy of v3 while v2 is under way.
+func superseding(moves []move) []move {
+	w := work(rollout.Deploy, "v3", 0)
+	w.Request.Supersede = true
+	return then(moves, "supersede", w, rollout.Done)
+}
+
 // failing is a release whose move i ends with the candidate taken back.
 func failing(i int) []move {
 	moves := release()[:i+1]
@@ -145,9 +191,32 @@ func TestKillSweep(t *testing.T) {
 		"promote of a bad candidate": {failing(3), func(w *world) { w.errorShare = 0.5 }},
 		"deploy of a candidate that does not come up": {failing(2), func(w *world) { w.broken = "v2" }},
 	}
-	whole := release()
-	for i := range whole {
-		stories[whole[i].name] = story{whole[:i+1], good}
+	bad := func(w *world) { w.errorShare = 0.5 }
+	rollback := work(rollout.Rollback, "", 0)
+	for name, whole := range map[string][]move{"": release(), "blue-green ": inOneMove(), "rolling ": batchwise(rollingStop)} {
+		for i := range whole {
+			stories[name+whole[i].name] = story{whole[:i+1], good}
+		}
+	}
+	for name, s := range map[string]story{
+		"blue-green rollback":                   {then(inOneMove()[:4], "rollback", rollback, rollout.Done), good},
+		"blue-green promote of a bad candidate": {ending(inOneMove()[:4], rollout.Stopped), bad},
+		"rolling rollback":                      {then(batchwise(rollingStop)[:3], "rollback", rollback, rollout.Done), good},
+		"rolling rollback from the middle":      {then(ending(batchwise(rollingStop)[:3], rollout.NeedsPerson), "rollback", rollback, rollout.Done), bad},
+		"rolling stop at a bad candidate":       {ending(batchwise(rollingStop)[:3], rollout.NeedsPerson), bad},
+		"rolling back of a bad candidate":       {ending(batchwise(rollingBack)[:3], rollout.Stopped), bad},
+		"rolling back of a crashing candidate":  {ending(batchwise(rollingBack)[:3], rollout.Stopped), func(w *world) { w.crashing = "v2" }},
+		"rolling stop at one that does not come up": {
+			ending(batchwise(rollingStop)[:3], rollout.Stopped), func(w *world) { w.broken = "v2" },
+		},
+		"rolling back of one that does not come up": {
+			ending(batchwise(rollingBack)[:3], rollout.Stopped), func(w *world) { w.broken = "v2" },
+		},
+		"supersede one on trial":     {superseding(release()[:4]), good},
+		"supersede one that is live": {superseding(release()[:5]), good},
+		"supersede a rolling update": {superseding(ending(batchwise(rollingStop)[:3], rollout.NeedsPerson)), bad},
+	} {
+		stories[name] = s
 	}
 
 	for name, story := range stories {

@@ -248,9 +248,9 @@ func contents(files []rollout.File) map[string][]byte {
 
 // observe looks at the platform again and keeps the fold up to date.
 func (s *session) observe(ctx context.Context) error {
-	seen, err := s.r.Platform.Observe(ctx)
+	seen, err := s.see(ctx, !s.in.Seen.At.IsZero())
 	if err != nil {
-		return fmt.Errorf("look at the platform: %w", err)
+		return err
 	}
 	s.in.Seen = seen
 	return nil

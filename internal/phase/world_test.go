@@ -39,8 +39,13 @@ type world struct {
 
 	// errorShare is how many of the candidate's requests fail.
 	errorShare float64
-	// broken is a candidate that never gets ready.
-	broken string
+	// broken is a revision that never gets ready, crashing one whose instances
+	// end again and again once they serve.
+	broken, crashing string
+	// away is until when the platform does not answer.
+	away time.Time
+	// kept holds the definitions of revisions that were launched.
+	kept map[rollout.Revision]rollout.Spec
 	// full is a store whose disk is full.
 	full bool
 	// silent is a meter that counts nothing; lost a store that lost everything.
@@ -65,6 +70,7 @@ func pass(d time.Duration) {
 func newWorld() *world {
 	return &world{
 		sides: map[rollout.Side]rollout.SideState{}, records: map[rollout.Head]rollout.Record{}, applied: map[string]bool{},
+		kept: map[rollout.Revision]rollout.Spec{},
 	}
 }
 
@@ -75,7 +81,7 @@ func (w *world) clone() *world {
 	c := &world{
 		token: w.token, split: w.split, since: w.since, sides: maps.Clone(w.sides), shifts: slices.Clone(w.shifts),
 		records: maps.Clone(w.records), applied: maps.Clone(w.applied),
-		errorShare: w.errorShare, broken: w.broken, silent: w.silent, lost: w.lost, dropped: w.dropped,
+		kept: maps.Clone(w.kept), crashing: w.crashing, errorShare: w.errorShare, broken: w.broken, silent: w.silent, lost: w.lost, dropped: w.dropped,
 	}
 	if w.mark != nil {
 		m := *w.mark
@@ -119,6 +125,9 @@ func (w *world) check(seen rollout.Token) error {
 
 func (w *world) Observe(context.Context) (o rollout.Observation, err error) {
 	return o, w.call(func() error {
+		if time.Now().Before(w.away) {
+			return fmt.Errorf("dial: %w", rollout.ErrUnavailable)
+		}
 		o = rollout.Observation{
 			At: time.Now(), Token: rollout.Token(fmt.Sprint(w.token)), Split: w.split, SplitSince: w.since,
 			Sides: maps.Clone(w.sides),
@@ -168,22 +177,139 @@ func (w *world) Launch(_ context.Context, seen rollout.Token, side rollout.Side,
 		if st, there := w.sides[side]; there && st.Revision != spec.Revision && w.split.Of(side) > 0 {
 			return fmt.Errorf("side %s takes traffic", side)
 		}
-		ready, problem := spec.Instances, ""
+		spec, err := w.definition(spec)
+		if err != nil {
+			return err
+		}
+		return w.put(side, spec, spec.Instances, spec.Instances)
+	})
+}
+
+// definition is what was sent, or what was kept of the revision.
+func (w *world) definition(spec rollout.Spec) (rollout.Spec, error) {
+	if len(spec.Target) > 0 {
+		w.kept[spec.Revision] = spec
+		return spec, nil
+	}
+	kept, ok := w.kept[spec.Revision]
+	if !ok {
+		return spec, fmt.Errorf("nothing is kept of revision %s", spec.Revision)
+	}
+	return kept, nil
+}
+
+// put has n instances stand on a side, the first of which serve.
+func (w *world) put(side rollout.Side, spec rollout.Spec, n, serving int) error {
+	st := rollout.SideState{Revision: spec.Revision, Desired: n}
+	for i := range n {
+		in := rollout.Instance{Name: fmt.Sprintf("%s-%d", side, i), Side: side, Ready: true, Held: i >= serving}
 		if w.broken == spec.Revision.ID {
-			ready, problem = 0, "exit status 1: cannot open config"
+			in.Ready, in.Problem = false, "exit status 1: cannot open config"
 		}
-		st := rollout.SideState{Revision: spec.Revision, Desired: spec.Instances, Ready: ready}
-		for i := range spec.Instances {
-			st.Instances = append(st.Instances, rollout.Instance{
-				Name: fmt.Sprintf("%s-%d", side, i), Side: side, Ready: i < ready, Problem: problem,
-			})
+		if w.crashing == spec.Revision.ID && !in.Held {
+			in.Restarts, in.Problem = 2, "ended 2 times: signal: killed"
 		}
-		w.sides[side] = st
-		if ready == 0 {
-			return errors.New("never became healthy")
+		if in.Ready {
+			st.Ready++
 		}
+		st.Instances = append(st.Instances, in)
+	}
+	w.sides[side] = st
+	if n > 0 && st.Ready == 0 {
+		return errors.New("never became healthy")
+	}
+	return nil
+}
+
+// Roll is made of parts between which it may be killed, as the real one is.
+func (w *world) Roll(
+	ctx context.Context, seen rollout.Token, to rollout.Spec, atLeast int, admit func(context.Context, rollout.Instance) error,
+) (cut int, err error) {
+	var side rollout.Side
+	var n, of int
+	err = w.call(func() error {
+		if err := w.check(seen); err != nil {
+			return err
+		}
+		if to, err = w.definition(to); err != nil {
+			return err
+		}
+		of = to.Instances
+		n = min(atLeast, of)
+		side = w.sideFor(to.Revision)
+		return w.put(side, to, max(n, w.sides[side].Desired), w.serving(side))
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range w.instances(side) {
+		if !i.Held || admit == nil {
+			continue
+		}
+		if err := admit(ctx, i); err != nil {
+			return 0, err
+		}
+	}
+	err = w.call(func() error {
+		if err := w.put(side, to, n, n); err != nil {
+			return err
+		}
+		w.shift(rollout.SplitTo(side, rollout.PartOf(n, of)))
 		return nil
 	})
+	if err != nil {
+		return 0, err
+	}
+	return 0, w.call(func() error {
+		other, there := w.sides[side.Other()]
+		if n == of || !there {
+			delete(w.sides, side.Other())
+			return nil
+		}
+		return w.put(side.Other(), w.kept[other.Revision], of-n, of-n)
+	})
+}
+
+// sideFor is the one that holds r, else the one that does not serve.
+func (w *world) sideFor(r rollout.Revision) rollout.Side {
+	for _, side := range []rollout.Side{rollout.Blue, rollout.Green} {
+		if st, there := w.sides[side]; there && st.Revision == r {
+			return side
+		}
+	}
+	if w.split.Of(rollout.Blue) > 0 {
+		return rollout.Green
+	}
+	return rollout.Blue
+}
+
+func (w *world) serving(side rollout.Side) (n int) {
+	for _, i := range w.sides[side].Instances {
+		if !i.Held {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) instances(side rollout.Side) []rollout.Instance {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sides[side].Instances
+}
+
+// shift puts a split in force, once.
+func (w *world) shift(split rollout.Split) {
+	if w.split == split {
+		return
+	}
+	for _, side := range []rollout.Side{rollout.Blue, rollout.Green} {
+		if split.Of(side) > 0 && w.sides[side].Ready == 0 {
+			w.dropped = fmt.Sprintf("traffic was given to side %s, where nothing is ready", side)
+		}
+	}
+	w.split, w.since = split, time.Now()
+	w.shifts = append(w.shifts, shiftAt{time.Now(), split})
 }
 
 func (w *world) Shift(_ context.Context, seen rollout.Token, split rollout.Split) error {
@@ -191,14 +317,9 @@ func (w *world) Shift(_ context.Context, seen rollout.Token, split rollout.Split
 		if err := w.check(seen); err != nil {
 			return err
 		}
-		for _, side := range []rollout.Side{rollout.Blue, rollout.Green} {
-			if split.Of(side) > 0 && w.sides[side].Ready == 0 {
-				w.dropped = fmt.Sprintf("traffic was given to side %s, where nothing is ready", side)
-				return errors.New(w.dropped)
-			}
+		if w.shift(split); w.dropped != "" {
+			return errors.New(w.dropped)
 		}
-		w.split, w.since = split, time.Now()
-		w.shifts = append(w.shifts, shiftAt{time.Now(), split})
 		return nil
 	})
 }

@@ -10,7 +10,8 @@ import (
 // warmed up, at weight 0. A first release goes on to all of the traffic.
 func decideDeploy(in Input) Decision {
 	s := in.State
-	if s != nil && s.Stage == rollout.StageSettled && in.WentBack {
+	superseded := in.Fresh && in.Request.Supersede
+	if s != nil && s.Stage == rollout.StageSettled && in.WentBack && !superseded {
 		return wentBack(in)
 	}
 	if d, ok := begin(in); ok {

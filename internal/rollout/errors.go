@@ -8,6 +8,8 @@ var (
 	ErrBroken = errors.New("record is broken")
 	// ErrConflict: the platform has moved on since it was observed.
 	ErrConflict = errors.New("the platform has changed since it was looked at")
+	// ErrUnavailable: the platform does not answer now; it may do so again soon.
+	ErrUnavailable = errors.New("the platform does not answer")
 	// ErrNotFound: a store has no such record.
 	ErrNotFound = errors.New("no record is stored")
 	// ErrInput: the caller got something wrong; nothing was tried.
