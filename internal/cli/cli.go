@@ -37,7 +37,7 @@ type commands struct {
 
 	Plan     planCmd     `cmd:"" help:"Show what a release would do; changes nothing."`
 	Expand   expandCmd   `cmd:"" help:"Make the schema serve the old and the new revision alike."`
-	Deploy   deployCmd   `cmd:"" help:"Bring the candidate beside stable, at weight 0."`
+	Deploy   deployCmd   `cmd:"" help:"Bring the candidate beside stable, at weight 0; rolling: replace the instances batch by batch."`
 	Promote  promoteCmd  `cmd:"" help:"Give the candidate more of the traffic, and judge it."`
 	Tick     tickCmd     `cmd:"" help:"Look once: take back what went bad, name what is due."`
 	Retire   retireCmd   `cmd:"" help:"Stop the old revision once the rollback window is over."`

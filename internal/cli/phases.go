@@ -20,21 +20,32 @@ type expectFlag struct {
 	Expect string `placeholder:"DIGEST" help:"The gate-digest that was approved; the phase holds where another one is due."`
 }
 
-type expandCmd struct{ revisionFlag }
+// supersedeFlag ends another rollout first.
+type supersedeFlag struct {
+	Supersede bool `help:"End another rollout that is under way first: one that passed at 100% is settled, every other is taken back. Says what way back is given up."`
+}
+
+type expandCmd struct {
+	revisionFlag
+	supersedeFlag
+}
 
 // Run runs the phase.
 func (c *expandCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Expand}, Revision: c.Revision})
+	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Expand, Supersede: c.Supersede}, Revision: c.Revision})
 }
 
 type deployCmd struct {
 	revisionFlag
+	supersedeFlag
+	Accept string `placeholder:"REASON" help:"Rolling: take an inconclusive verdict upon yourself; the reason and your name go into the record."`
 	expectFlag
 }
 
 // Run runs the phase.
 func (c *deployCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Deploy}, Revision: c.Revision, Expect: c.Expect})
+	req := plan.Request{Phase: rollout.Deploy, Supersede: c.Supersede, Accept: c.Accept}
+	return env.run(ctx, phase.Work{Request: req, Revision: c.Revision, Expect: c.Expect})
 }
 
 type promoteCmd struct {
@@ -172,7 +183,10 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 	return env.standing(st)
 }
 
-type planCmd struct{ revisionFlag }
+type planCmd struct {
+	revisionFlag
+	supersedeFlag
+}
 
 // Run shows what a release would do.
 func (c *planCmd) Run(ctx context.Context, env *environment) error {
@@ -180,7 +194,7 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	r.work.Revision = c.Revision
+	r.work.Revision, r.work.Request.Supersede = c.Revision, c.Supersede
 	p, err := r.runner.Preview(ctx, r.work)
 	if err != nil {
 		return &blindError{rollout.Plan, err}

@@ -145,12 +145,12 @@ func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
 		Service: cfg.Service, Candidate: o.Candidate, Stable: o.Stable, Strategy: o.Strategy, Target: o.Target, Side: o.Side,
 		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings, Lints: plan.Lints(cfg),
 		PerMinute: p.Traffic.PerMinute, Errors: p.Traffic.Errors, Slow: p.Traffic.Slow,
-		Intent: o.Intent, PlanDigest: p.PlanDigest,
+		Intent: o.Intent, PlanDigest: p.PlanDigest, GateDigest: p.GateDigest,
 		Next: &report.Next{Phase: p.First, Command: string(p.First) + " --revision " + o.Candidate.ID, Asked: "begin the rollout"},
 	}
 	for _, s := range p.Steps {
 		v.Steps = append(v.Steps, report.PlanStep{
-			Weight: s.Weight, Bake: cfg.Strategy.Canary.Bake, Requests: s.PassRequests, Pass: s.Pass, Effect: s.Effect, Detect: s.Detect,
+			Weight: s.Weight, Bake: cfg.Strategy.Watching().Bake, Requests: s.PassRequests, Pass: s.Pass, Effect: s.Effect, Detect: s.Detect,
 		})
 	}
 	for _, c := range p.Changes {

@@ -57,6 +57,14 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 	if err != nil {
 		return Preview{}, err
 	}
+	if s.supersedes() {
+		s.warn(plan.Superseded(*s.in.State, s.in.Spec.Revision))
+		warned := s.warnings
+		if s, err = s.successor(ctx); err != nil {
+			return Preview{}, err
+		}
+		s.warnings = warned
+	}
 	p := Preview{Opening: s.in.Opening, Seen: s.in.Seen, Warnings: s.warnings, First: rollout.Deploy}
 	for _, c := range s.in.Changes {
 		p.First = rollout.Expand

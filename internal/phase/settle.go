@@ -45,21 +45,30 @@ func (s *session) succeed(ctx context.Context, step plan.Succeed) error {
 // preflight finds out what the rollout needs that is to supersede the open
 // one, before that one is ended for it.
 func (s *session) preflight(ctx context.Context) error {
+	next, err := s.successor(ctx)
+	if err != nil {
+		return err
+	}
+	s.db = next.db
+	s.in.Successor = plan.Preconditions(next.in)
+	return nil
+}
+
+// successor looks ahead to the rollout that supersedes the open one, as it
+// will be once that one has ended. Its gate is asked then: an approval is bound
+// to what the end leaves.
+func (s *session) successor(ctx context.Context) (*session, error) {
 	next := &session{r: s.r, work: s.work, record: s.record, db: s.db}
 	ended := *s.in.State
 	ended.Stage = rollout.StageSettled
 	next.in = s.in
 	next.in.State, next.in.Fresh = &ended, true
 	if err := next.readFiles(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := next.look(ctx); err != nil {
-		return err
+	if plan.Settles(*s.in.State) {
+		next.in.Opening.Stable, next.in.Opening.Side = ended.Opening.Candidate, ended.Opening.Side.Other()
 	}
-	// Its gate is asked once the way is free: an approval is bound to what
-	// the end of the open rollout leaves.
 	next.in.Gate = nil
-	s.db = next.db
-	s.in.Successor = plan.Preconditions(next.in)
-	return nil
+	return next, next.look(ctx)
 }

@@ -81,11 +81,16 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 
 // succession looks ahead where the phase is to supersede another rollout.
 func (s *session) succession(ctx context.Context) error {
-	st := s.in.State
-	if !s.work.Request.Supersede || s.in.Fresh || !opens(s.work.Request.Phase) || st.Opening.Candidate.ID == s.work.Revision {
-		return nil
+	if s.supersedes() {
+		return s.preflight(ctx)
 	}
-	return s.preflight(ctx)
+	return nil
+}
+
+// supersedes reports whether another rollout is to end before this one begins.
+func (s *session) supersedes() bool {
+	return s.work.Request.Supersede && opens(s.work.Request.Phase) && !s.in.Fresh &&
+		s.in.State.Opening.Candidate.ID != s.work.Revision
 }
 
 // loseRecord goes on without a record, by the platform's mark alone.

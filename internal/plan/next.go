@@ -44,7 +44,11 @@ func NextOf(in Input) Next {
 			return nextPromote(in)
 		}
 		until := s.LiveSince.Add(in.Config.RollbackWindow)
-		return Next{Phase: rollout.Retire, Asked: "stop the old revision, from " + clock(until) + " on"}
+		asked := "stop the old revision"
+		if in.rolling() {
+			asked = "settle on the new revision, which gives the way back up"
+		}
+		return Next{Phase: rollout.Retire, Asked: asked + ", from " + clock(until) + " on"}
 	case rollout.StageSettled:
 	}
 	if owing := Owing(in); len(owing) > 0 {

@@ -28,7 +28,7 @@ func supersede(in Input) Decision {
 	if s.Stage == rollout.StageSettled {
 		return do(Succeed{Reason: Superseded(*s, in.Spec.Revision)})
 	}
-	if settles(*s) {
+	if Settles(*s) {
 		return settleOn(in)
 	}
 	return back(in, rollout.GoingBack{
@@ -36,15 +36,15 @@ func supersede(in Input) Decision {
 	}, nil)
 }
 
-// settles reports whether a rollout that is superseded stays released.
-func settles(s rollout.State) bool { return s.Stage == rollout.StageLive && passed(s, rollout.Full) }
+// Settles reports whether a rollout that is superseded stays released.
+func Settles(s rollout.State) bool { return s.Stage == rollout.StageLive && passed(s, rollout.Full) }
 
 // Superseded says what becomes of an open rollout when by supersedes it, and
 // what way back is given up.
 func Superseded(s rollout.State, by rollout.Revision) string {
 	old, stable := s.Opening.Candidate, s.Opening.Stable
 	switch {
-	case s.WentBack || s.Stage != rollout.StageSettled && !settles(s):
+	case s.WentBack || s.Stage != rollout.StageSettled && !Settles(s):
 		return fmt.Sprintf("rollout %s is superseded by %s: %s is taken back, %s is what serves", s.Rollout, by, old, stable)
 	default:
 		return fmt.Sprintf("rollout %s is superseded by %s: %s is settled, and the way back to %s is given up", s.Rollout, by, old, stable)

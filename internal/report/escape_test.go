@@ -52,7 +52,7 @@ func wildView(t testing.TB, wild string) report.View {
 
 func wildPages(t testing.TB, wild string) []report.Page {
 	p := freshPlan()
-	p.Service, p.Strategy, p.Target, p.Lints, p.Intent = wild, wild, wild, []string{wild}, wild
+	p.Service, p.Strategy, p.Target, p.Lints, p.Intent = wild, rollout.Strategy(wild), wild, []string{wild}, wild
 	p.Candidate.ID, p.Stable.ID = wild, wild
 	p.Changes[0] = report.PlanChange{
 		ID: wild, Name: wild, Table: wild, Drops: []string{wild}, Blocks: []string{wild},

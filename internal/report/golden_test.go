@@ -39,6 +39,9 @@ func pages(t *testing.T) map[string]report.Page {
 		"status-lost":       report.Status(lostStatus(t)),
 		"can-retire":        report.Can("address-book", rollout.Retire, retireNeeds()),
 		"can-retire-now":    report.Can("address-book", rollout.Retire, retireNeeds()[:1]),
+		"rolling":           report.Rollout(rollingView(t)),
+		"rolling-left":      report.Rollout(rollingLeftView(t)),
+		"rolling-live":      report.Rollout(rollingLiveView(t)),
 		"ticks-and-accepts": report.Rollout(tickedView(t)),
 	}
 }
@@ -210,7 +213,7 @@ func needsPersonView(t *testing.T) report.View {
 	s.add(rollout.Ended{
 		Outcome: rollout.NeedsPerson,
 		Reason:  "stable 51ab0e has 0 instances ready on side blue: it cannot take the traffic back",
-		Hint:    "start it again: gapless deploy --revision 51ab0e",
+		Hint:    "mend what keeps it from starting, then run gapless rollback again",
 	}).after(30 * time.Second)
 	v := s.view()
 	v.Seen = s.seen(rollout.SplitTo(rollout.Green, 10))
@@ -235,6 +238,64 @@ func tickedView(t *testing.T) report.View {
 	s.after(time.Minute).run(rollout.Promote, "107", "ben")
 	s.add(rollout.Began{To: 50, Accepted: "dana: the shop is closed, there is no more traffic tonight"}).shift(10, 50)
 	return s.view()
+}
+
+// rolled is a rolling update of three instances, so many of them replaced.
+func rolled(t *testing.T, batches int) *story {
+	s := newStory(t, rollout.Deploy, rollout.Opened{
+		Candidate: v2, Stable: v1, Side: rollout.Green, Strategy: rollout.Rolling, Target: "local", Spec: rollout.Spec{Instances: 3},
+	})
+	s.add(rollout.Began{Approval: "cleo in environment production"})
+	for n := range batches {
+		if n > 0 {
+			s.judged(rollout.PartOf(n, 3), passing(rollout.PartOf(n, 3)))
+		}
+		s.replacing(n).after(2 * time.Second)
+		s.replaced(n).after(5 * time.Minute)
+	}
+	return s
+}
+
+func (s *story) replacing(from int) *story {
+	return s.add(rollout.Replacing{From: from, To: from + 1, Of: 3})
+}
+
+func (s *story) replaced(from int) *story {
+	return s.add(rollout.Replaced{
+		Replacing: rollout.Replacing{From: from, To: from + 1, Of: 3},
+		Checked:   rollout.Checked{Side: rollout.Green, Smoke: 2, Warmup: 50},
+		Decided:   s.now.Add(-2 * time.Second), InForce: s.now, Cut: from,
+	})
+}
+
+func rollingView(t *testing.T) report.View {
+	s := rolled(t, 1).judged(333, passing(333)).replacing(1).after(3 * time.Second)
+	v := s.view()
+	v.Seen = s.seen(rollout.SplitTo(rollout.Green, 333))
+	v.Seen.Mark.Strategy = rollout.Rolling
+	v.Seen.Mark.Lease = &rollout.Lease{Holder: "run 101", Phase: rollout.Deploy, Until: s.now.Add(15 * time.Second)}
+	return v
+}
+
+func rollingLeftView(t *testing.T) report.View {
+	s := rolled(t, 2).judged(666, failing())
+	s.add(rollout.Ended{
+		Outcome: rollout.NeedsPerson,
+		Reason:  "2 of 3 instances run candidate 9f3c72 and are left so, as on_failure asks: " + failing().Reason,
+		Hint:    "bring stable back with gapless rollback; nothing else goes on from here",
+	}).after(time.Minute)
+	v := s.view()
+	v.Seen = s.seen(rollout.SplitTo(rollout.Green, 666))
+	v.Seen.Mark.Strategy = rollout.Rolling
+	v.Next = &report.Next{Phase: rollout.Rollback, Command: "rollback", Asked: "bring stable back, batch by batch"}
+	return v
+}
+
+func rollingLiveView(t *testing.T) report.View {
+	s := rolled(t, 3).judged(rollout.Full, passing(rollout.Full)).ended(rollout.Share{Revision: v2, Weight: rollout.Full})
+	v := s.view()
+	v.Next = &report.Next{Phase: rollout.Retire, Command: "retire", Asked: "settle on the new revision, which gives the way back up, from 2026-03-02 03:05:27 UTC on"}
+	return v
 }
 
 func driftedStatus(t *testing.T) report.StatusView {

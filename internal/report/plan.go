@@ -12,7 +12,8 @@ import (
 type PlanView struct {
 	Service           string
 	Candidate, Stable rollout.Revision
-	Strategy, Target  string
+	Strategy          rollout.Strategy
+	Target            string
 	Side              rollout.Side
 	Instances         int
 	Serving           []rollout.Share

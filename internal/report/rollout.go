@@ -95,9 +95,14 @@ func (v View) stage() string {
 	if p, ok := s.Pending.(*rollout.Shifting); ok {
 		return fmt.Sprintf("%s is going from %s to %s of the traffic", cand, p.From, p.To)
 	}
+	if p, ok := s.Pending.(*rollout.Replacing); ok {
+		return fmt.Sprintf("%s is going from %d to %d of %s", cand, p.From, p.To, of(int64(p.Of), "instance"))
+	}
 	switch s.Stage {
 	case rollout.StageOpen:
 		return v.opening(cand)
+	case rollout.StageRolling:
+		return fmt.Sprintf("%s runs on %d of %s", cand, s.Replaced.To, of(int64(s.Replaced.Of), "instance"))
 	case rollout.StageStanding:
 		if s.Checked == nil {
 			return cand + " is started and not yet tested; it gets no traffic"
@@ -108,6 +113,9 @@ func (v View) stage() string {
 	case rollout.StageLive:
 		if first {
 			return cand + " takes all traffic; it is the first release"
+		}
+		if s.Opening.Strategy == rollout.Rolling {
+			return fmt.Sprintf("%s runs on all %s", cand, of(int64(s.Replaced.Of), "instance"))
 		}
 		return fmt.Sprintf("%s takes all traffic, %s stands by", cand, stable)
 	case rollout.StageSettled:
@@ -202,8 +210,8 @@ func (v View) serving() text {
 	if !since.IsZero() {
 		line = line.and(", since %s", ago(since, v.Now))
 	}
-	if p, ok := v.State.Pending.(*rollout.Shifting); ok {
-		line = line.and("; or %s already: a shift was begun and its end is not recorded", p.To)
+	if to, begun := v.begunWeight(); begun {
+		line = line.and("; or %s already: a shift was begun and its end is not recorded", to)
 	}
 	return v.withSchema(line.and(" (by the record)"))
 }
@@ -232,66 +240,28 @@ func (v View) withSchema(line text) text {
 	return line
 }
 
-// wayBack says how users get the old revision again.
-func (v View) wayBack() text {
-	if v.Record.Rollout == "" {
-		return v.markedWayBack()
-	}
-	s := v.State
-	stable := namesOf(s.Opening).name(s.Opening.Stable)
-	if s.WentBack && !s.Opening.Stable.Zero() {
-		return say("not needed: %s serves", stable)
-	}
-	way, why := s.WayBack()
-	switch way {
-	case rollout.BackInSeconds:
-		return v.backInSeconds(stable, s.Opening.Stable, s.Opening.Side.Other())
-	case rollout.BackInBatches:
-		return say("batch by batch: ").code("gapless rollback").and(" brings %s back", stable)
-	case rollout.BackByLaunch:
-		return say("minutes: %s must be started again, ", stable).code("gapless deploy --revision " + s.Opening.Stable.ID)
-	case rollout.NoWayBack:
-	}
-	return say("none: %s", why)
-}
-
-// backInSeconds holds as long as stable stands ready, where it was looked at.
-func (v View) backInSeconds(name string, stable rollout.Revision, side rollout.Side) text {
-	if v.exposed() == 0 {
-		return say("nothing to take back: ").code("gapless rollback").and(" removes what stands of the new revision")
-	}
-	if v.Seen != nil {
-		if st := v.Seen.Sides[side]; st.Revision != stable || st.Ready == 0 {
-			return say("not now: no instance of %s is ready on side %s, start it again: ", name, side).
-				code("gapless deploy --revision " + stable.ID)
-		}
-	}
-	return say("seconds: ").code("gapless rollback").and(" gives all traffic to %s", name)
-}
-
-// markedWayBack goes by what is stamped on the platform, without a record.
-func (v View) markedWayBack() text {
-	if v.Seen == nil || v.Seen.Mark == nil || v.Seen.Mark.Stable.Zero() {
-		return nil
-	}
-	m := v.Seen.Mark
-	name := naming{}.name(m.Stable)
-	if m.Candidate.Zero() {
-		return say("not needed: %s is stable and no candidate stands", name)
-	}
-	return v.backInSeconds(name, m.Stable, m.StableSide)
-}
-
 // exposed is the candidate's weight as seen, else the highest that may be in
 // force by the record.
 func (v View) exposed() rollout.Weight {
 	if v.Seen != nil && v.Seen.Mark != nil {
 		return v.Seen.Split.Of(v.Seen.Mark.CandidateSide)
 	}
-	if p, ok := v.State.Pending.(*rollout.Shifting); ok {
-		return max(v.State.Weight, p.To)
+	if to, begun := v.begunWeight(); begun {
+		return max(v.State.Weight, to)
 	}
 	return v.State.Weight
+}
+
+// begunWeight is where a shift or batch leads that was begun and whose end is
+// not recorded.
+func (v View) begunWeight() (rollout.Weight, bool) {
+	switch p := v.State.Pending.(type) {
+	case *rollout.Shifting:
+		return p.To, true
+	case *rollout.Replacing:
+		return rollout.PartOf(p.To, p.Of), true
+	}
+	return 0, false
 }
 
 // next says what is due, and what is asked of whom.

@@ -123,6 +123,9 @@ func (t *turn) add(data rollout.Data, names naming) {
 		did("%s of %s ready in %s", of(int64(d.Instances), "instance"), names.name(d.Revision), lasting(seconds(d.Seconds)))
 	case *rollout.Checked:
 		did("%s passed%s", of(int64(d.Smoke), "smoke test"), warmed(*d))
+	case *rollout.Replaced:
+		did("%s replaced%s, %s passed%s", batch(d.Replacing), inForce(d.Decided, d.InForce), of(int64(d.Smoke), "smoke test"), warmed(d.Checked))
+		cutOff(did, d.Cut)
 	case *rollout.Shifted:
 		if d.To == t.goal {
 			t.goal = 0
@@ -133,6 +136,7 @@ func (t *turn) add(data rollout.Data, names naming) {
 		did("verdict at %s: %s", d.Weight, d.Verdict)
 	case *rollout.Retired:
 		did("%s drained and stopped", names.name(d.Revision))
+		cutOff(did, d.Cut)
 	case *rollout.Settled:
 		did("%s is stable now", names.name(d.Stable))
 	case *rollout.RolledBack:
@@ -175,6 +179,21 @@ func (t *turn) migrated(d rollout.Migrated) {
 		return
 	}
 	t.did = append(t.did, line)
+}
+
+// batch names the instances that a rolling update replaced together.
+func batch(r rollout.Replacing) string {
+	if r.To == r.From+1 {
+		return fmt.Sprintf("instance %d of %d", r.To, r.Of)
+	}
+	return fmt.Sprintf("instances %d to %d of %d", r.From+1, r.To, r.Of)
+}
+
+// cutOff tells of connections that outlasted the drain.
+func cutOff(did func(string, ...any), cut int) {
+	if cut > 0 {
+		did("%s cut at the end of the drain", of(int64(cut), "connection"))
+	}
 }
 
 func because(did func(string, ...any), reason string) {

@@ -1,5 +1,7 @@
 package rollout
 
+import "strings"
+
 // Strategy is how a candidate takes over.
 type Strategy string
 
@@ -12,6 +14,9 @@ const (
 	// Rolling replaces the instances batch by batch.
 	Rolling Strategy = "rolling"
 )
+
+// String is the strategy as people write it.
+func (s Strategy) String() string { return strings.ReplaceAll(string(s), "_", "-") }
 
 // Exposes reports whether phase p gives the candidate traffic, or more of it,
 // where first says that it is the first release. The phase that does is the
