@@ -164,7 +164,8 @@ func accepting(in Input) []Precondition {
 	}
 	if s := in.State; s != nil && !in.Fresh {
 		p.Text += " at " + s.Weight.String()
-		p.Met = s.Judged != nil && s.Judged.Verdict == string(verdict.Inconclusive) || s.Accepted
+		begun := s.Begun != nil && s.BegunPhase == in.Request.Phase && s.Begun.Accepted == in.Request.Accept
+		p.Met = s.Judged != nil && s.Judged.Verdict == string(verdict.Inconclusive) || s.Accepted || begun
 	}
 	return []Precondition{p}
 }
