@@ -35,9 +35,21 @@ type Instance struct {
 	idle      chan struct{}
 	once      sync.Once
 
+	standing standing // guarded by the router's lock
+	held     bool     // likewise
+
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 }
+
+// standing is what an instance last said of itself.
+type standing int
+
+const (
+	unknown standing = iota
+	ready
+	failing
+)
 
 // Add makes the instance at address (host:port) known to the router, on the
 // side and under the revision of the series that counts for it. It takes no
@@ -62,17 +74,33 @@ func (r *Router) Add(address string, key tally.Key, series *tally.Series) *Insta
 
 // Ready tells the router whether the instance answers its health path. One
 // that does not takes requests only when there is none better.
-func (in *Instance) Ready(ready bool) {
-	r := in.router
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if in.draining.Load() {
-		return
+func (in *Instance) Ready(healthy bool) {
+	in.router.mu.Lock()
+	defer in.router.mu.Unlock()
+	in.standing = failing
+	if healthy {
+		in.standing = ready
 	}
+	in.offer()
+}
+
+// Hold keeps the instance from being claimed, however it stands, until it is
+// let go. Requests that it has go on.
+func (in *Instance) Hold(held bool) {
+	in.router.mu.Lock()
+	defer in.router.mu.Unlock()
+	in.held = held
+	in.offer()
+}
+
+// offer puts the instance where it may be claimed. The router's lock is held.
+func (in *Instance) offer() {
 	in.pool.remove(in)
-	if ready {
+	switch {
+	case in.held || in.draining.Load():
+	case in.standing == ready:
 		in.pool.ready = append(in.pool.ready, in)
-	} else {
+	case in.standing == failing:
 		in.pool.failing = append(in.pool.failing, in)
 	}
 }

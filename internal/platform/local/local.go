@@ -16,20 +16,21 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-// askEvery is how often a launch looks whether its instances are ready.
+// askEvery is how often it is looked whether instances are ready.
 const askEvery = 100 * time.Millisecond
 
 // Options are what the agent has to be told beyond a revision's specification.
 type Options struct {
 	// Service is refused where the agent runs another one.
 	Service string
-	// Drain is how long requests in flight may go on when a side is retired.
+	// Drain is how long requests in flight may go on when an instance is ended,
+	// and how long one that takes no traffic may finish what it is at.
 	Drain time.Duration
 	// SlowOver is the duration above which a request counts as slow.
 	SlowOver time.Duration
 }
 
-// Platform is one agent. It implements phase.Sides.
+// Platform is one agent. It implements phase.Sides and phase.Roller.
 type Platform struct {
 	client *api.Client
 	opts   Options
@@ -89,30 +90,39 @@ func (p *Platform) Reach(_ context.Context, instance rollout.Instance) (http.Rou
 }
 
 // Launch implements phase.Sides. It returns when every instance is ready; how
-// long that may take is for ctx to say.
+// long that may take is for ctx to say. A specification without a target asks
+// for what the agent kept of the revision on that side.
 func (p *Platform) Launch(ctx context.Context, seen rollout.Token, side rollout.Side, spec rollout.Spec) error {
 	program, err := p.program(spec)
 	if err != nil {
 		return err
 	}
-	revision := api.Revision{ID: spec.Revision.ID, Digest: spec.Revision.Spec}
-	launch := api.Launch{IfToken: string(seen), Revision: revision, Spec: &program}
+	launch := api.Launch{IfToken: string(seen), Revision: named(spec.Revision), Spec: program}
 	if _, err := p.client.Launch(ctx, api.Side(side), launch); err != nil {
 		return conflict(err)
 	}
-	return p.awaitReady(ctx, side, revision)
+	return p.awaitReady(ctx, side, launch.Revision)
 }
 
-// program turns a revision's specification into what the agent starts.
-func (p *Platform) program(spec rollout.Spec) (api.Spec, error) {
+// program turns a revision's specification into what the agent starts; nil
+// where it is to be what the agent kept.
+func (p *Platform) program(spec rollout.Spec) (*api.Spec, error) {
+	if len(spec.Target) == 0 {
+		return nil, nil
+	}
 	var target config.LocalSpec
 	if err := json.Unmarshal(spec.Target, &target); err != nil {
-		return api.Spec{}, fmt.Errorf("specification of %s is not one for an agent: %w", spec.Revision, err)
+		return nil, fmt.Errorf("specification of %s is not one for an agent: %w", spec.Revision, err)
 	}
-	return api.Spec{
+	program := &api.Spec{
 		Command: target.Command, Dir: target.Dir, Env: target.Env, PortEnv: target.PortEnv,
-		Health: string(target.Health), Instances: spec.Instances, SlowOver: api.Duration(p.opts.SlowOver),
-	}, nil
+		Health: string(target.Health), NoTraffic: target.NoTraffic,
+		Instances: spec.Instances, SlowOver: api.Duration(p.opts.SlowOver),
+	}
+	if program.NoTraffic {
+		program.Grace = api.Duration(p.opts.Drain) // what it is at is no request that the router could wait for
+	}
+	return program, nil
 }
 
 func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision api.Revision) error {
@@ -140,15 +150,19 @@ func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision a
 
 // Shift implements phase.Sides.
 func (p *Platform) Shift(ctx context.Context, seen rollout.Token, split rollout.Split) error {
-	weights := api.Weights{api.Blue: int(split.Blue), api.Green: int(split.Green)}
-	done, err := p.client.Shift(ctx, api.Shift{IfToken: string(seen), Weights: weights})
+	done, err := p.client.Shift(ctx, api.Shift{IfToken: string(seen), Weights: weights(split)})
 	if err != nil {
 		return conflict(err)
 	}
-	if done.Unsaved != "" {
-		return fmt.Errorf("the split is in force, but an agent that starts again would not know of it: %s", done.Unsaved)
+	return unsaved(done)
+}
+
+// unsaved is an error where a split is in force for as long as the agent lives.
+func unsaved(done api.Done) error {
+	if done.Unsaved == "" {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("the split is in force, but an agent that starts again would not know of it: %s", done.Unsaved)
 }
 
 // Retire implements phase.Sides.
