@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"time"
 
@@ -65,7 +66,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	}
 	before, known := a.saved.Sides[side]
 	if known && before.Desired > 0 && before.Revision == order.Revision && same(before.Spec, spec) {
-		return a.measureBy(spec.SlowOver)
+		return a.adjust(spec.SlowOver, order.Sessions)
 	}
 	if weight := a.saved.Weights[side]; weight > 0 {
 		return api.Done{}, api.Refuse(api.CodeServing, "launch %s on %s: %s takes %s of the traffic there",
@@ -75,6 +76,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	next.Launches++
 	next.Sides[side] = savedSide{Revision: order.Revision, Spec: spec, Desired: spec.Instances, Launch: next.Launches}
 	a.compare(next, spec.SlowOver)
+	next.keepSessions(order.Sessions)
 	former := a.fleets[side]
 	delete(a.fleets, side)
 	if err := a.commit(next); err != nil {
@@ -83,6 +85,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 		}
 		return api.Done{}, err
 	}
+	a.remember()
 	a.dismiss(ctx, side, former)
 	a.fleets[side] = a.launch(ctx, side, a.saved.Sides[side])
 	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", spec.Instances)
@@ -95,18 +98,20 @@ func same(a, b api.Spec) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// measureBy counts as slow what is over the limit, on both sides. a.mu is held.
-func (a *agent) measureBy(slowOver api.Duration) (api.Done, error) {
+// adjust sets what holds for both sides and starts no instance. a.mu is held.
+func (a *agent) adjust(slowOver api.Duration, sessions *api.Sessions) (api.Done, error) {
 	next := a.saved.clone()
-	if a.compare(next, slowOver) {
+	compared, kept := a.compare(next, slowOver), next.keepSessions(sessions)
+	if compared || kept {
 		if err := a.commit(next); err != nil {
 			return api.Done{}, err
 		}
+		a.remember()
 	}
 	return api.Done{Token: a.saved.token()}, nil
 }
 
-// compare sets the limit of both sides and tells whether one had another. a.mu is held.
+// compare sets the limit of what counts as slow, of both sides, and tells whether one had another. a.mu is held.
 func (a *agent) compare(next saved, slowOver api.Duration) (changed bool) {
 	for name, side := range next.Sides {
 		changed = changed || side.Spec.SlowOver != slowOver
@@ -130,7 +135,11 @@ func (a *agent) definition(side api.Side, order api.Launch) (api.Spec, error) {
 		}
 		spec = &kept.Spec
 	}
-	if err := spec.Check(); err != nil {
+	err := spec.Check()
+	if order.Sessions != nil {
+		err = errors.Join(err, order.Sessions.Check())
+	}
+	if err != nil {
 		return api.Spec{}, api.Refuse(api.CodeInvalid, "launch %s on %s: %v", order.Revision.ID, side, err)
 	}
 	if _, err := supervisor.FindProgram(*spec); err != nil {

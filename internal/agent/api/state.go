@@ -79,6 +79,9 @@ type Launch struct {
 	IfToken  string   `json:"if_token"`
 	Revision Revision `json:"revision"`
 	Spec     *Spec    `json:"spec,omitempty"`
+	// Sessions hold for both sides from this launch on; nil for none. Clients
+	// that met what a launch replaced are new to it.
+	Sessions *Sessions `json:"sessions,omitempty"`
 }
 
 // Shift asks for a split.

@@ -27,6 +27,8 @@ type Options struct {
 	Drain time.Duration
 	// SlowOver is the duration above which a request counts as slow.
 	SlowOver time.Duration
+	// Sessions is how clients stay with the revision they met; nil for not at all.
+	Sessions *config.Sessions
 }
 
 // Platform is one agent. It implements phase.Sides.
@@ -96,7 +98,7 @@ func (p *Platform) Launch(ctx context.Context, seen rollout.Token, side rollout.
 		return err
 	}
 	revision := api.Revision{ID: spec.Revision.ID, Digest: spec.Revision.Spec}
-	launch := api.Launch{IfToken: string(seen), Revision: revision, Spec: &program}
+	launch := api.Launch{IfToken: string(seen), Revision: revision, Spec: &program, Sessions: p.sessions()}
 	if _, err := p.client.Launch(ctx, api.Side(side), launch); err != nil {
 		return conflict(err)
 	}
@@ -113,6 +115,13 @@ func (p *Platform) program(spec rollout.Spec) (api.Spec, error) {
 		Command: target.Command, Dir: target.Dir, Env: target.Env, PortEnv: target.PortEnv,
 		Health: string(target.Health), Instances: spec.Instances, SlowOver: api.Duration(p.opts.SlowOver),
 	}, nil
+}
+
+func (p *Platform) sessions() *api.Sessions {
+	if p.opts.Sessions == nil {
+		return nil
+	}
+	return &api.Sessions{Cookie: p.opts.Sessions.Cookie, Keep: api.Duration(p.opts.Sessions.Keep)}
 }
 
 func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision api.Revision) error {
