@@ -2,13 +2,19 @@ package router
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
 )
 
-// afterCut bounds the wait for handlers whose connections were closed.
-const afterCut = 2 * time.Second
+const (
+	// afterCut bounds the wait for handlers whose connections were closed.
+	afterCut = 2 * time.Second
+	// lingering is how long a client may take to close its half of an upgraded
+	// connection after the instance closed the other.
+	lingering = 2 * time.Second
+)
 
 // cut ends what is in flight and tells how much that was.
 func (in *Instance) cut() int {
@@ -65,4 +71,23 @@ func (e *exchange) dismiss() {
 	if client.SetWriteDeadline(now) != nil || client.SetReadDeadline(now) != nil {
 		return // the client has gone
 	}
+}
+
+// upgraded is the instance's end of an upgraded connection.
+type upgraded struct {
+	io.ReadWriteCloser
+	exchange *exchange
+}
+
+// Read implements io.Reader. What the instance has ended ends for the client
+// too, though it may be asleep: it would hold up a drain and be counted as cut.
+func (u *upgraded) Read(p []byte) (int, error) {
+	n, err := u.ReadWriteCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		deadline := u.exchange.router.now().Add(lingering)
+		if late := http.NewResponseController(u.exchange.client).SetReadDeadline(deadline); late != nil {
+			return n, late
+		}
+	}
+	return n, err
 }

@@ -86,12 +86,15 @@ func answered(response *http.Response) error {
 	if e.cookie != "" {
 		response.Header.Add("Set-Cookie", e.cookie)
 	}
-	upgraded := response.StatusCode == http.StatusSwitchingProtocols
-	if upgraded || isEventStream(response.Header) {
+	connection, isUpgraded := response.Body.(io.ReadWriteCloser)
+	isUpgraded = isUpgraded && response.StatusCode == http.StatusSwitchingProtocols
+	if isUpgraded || isEventStream(response.Header) {
 		e.headAt = e.router.now()
 		e.instance.hold(e)
 	}
-	if !upgraded { // an upgraded body is a connection and must stay one
+	if isUpgraded {
+		response.Body = &upgraded{connection, e}
+	} else {
 		response.Body = &watched{ReadCloser: response.Body, exchange: e, gone: response.Request.Context().Done()}
 	}
 	return nil
