@@ -31,24 +31,28 @@ func (r *Router) Remember(to *Sessions) {
 // sessions are Sessions made ready for use; nil when there are none.
 type sessions struct {
 	cookie string
-	sides  map[string]api.Side    // by value
-	grants map[api.Side][2]string // as Set-Cookie says it, plain and over TLS
+	sides  map[string]api.Side // by value
+	grants map[api.Side]grants
 }
+
+// grants are a side's cookie as Set-Cookie says it to clients over TLS and others.
+type grants struct{ plain, secure string }
 
 func newSessions(from *Sessions) *sessions {
 	if from == nil {
 		return nil
 	}
-	s := &sessions{cookie: from.Cookie, sides: map[string]api.Side{}, grants: map[api.Side][2]string{}}
+	s := &sessions{cookie: from.Cookie, sides: map[string]api.Side{}, grants: map[api.Side]grants{}}
 	for side, value := range from.Values {
 		grant := http.Cookie{
-			Name: from.Cookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
-			// Whole seconds, and never 0, which would say none.
+			Name: from.Cookie, Value: value, Path: "/",
+			// Whole seconds, rounded up: 0 would say that there is no end.
 			MaxAge: int((from.Keep + time.Second - 1) / time.Second),
+			Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		}
-		plain := grant.String()
-		grant.Secure = true
-		s.sides[value], s.grants[side] = side, [2]string{plain, grant.String()}
+		secure := grant.String()
+		grant.Secure = false
+		s.sides[value], s.grants[side] = side, grants{plain: grant.String(), secure: secure}
 	}
 	return s
 }
@@ -102,9 +106,9 @@ func (s *sessions) grant(side api.Side, secure bool) string {
 	case s == nil:
 		return ""
 	case secure:
-		return s.grants[side][1]
+		return s.grants[side].secure
 	default:
-		return s.grants[side][0]
+		return s.grants[side].plain
 	}
 }
 

@@ -167,15 +167,14 @@ func drained(in *router.Instance) (cut <-chan int, cancel func()) {
 	return result, cancel
 }
 
-func received[T any](t *testing.T, what string, from <-chan T) T {
+func received[T any](t *testing.T, what string, from <-chan T) (got T) {
 	t.Helper()
 	select {
-	case got := <-from:
-		return got
+	case got = <-from:
 	case <-time.After(patient):
 		t.Fatalf("still not: %s", what)
-		panic("not reached")
 	}
+	return got
 }
 
 func TestOpenConnectionsOutliveASwitchAndAreCutAtTheDeadline(t *testing.T) {
