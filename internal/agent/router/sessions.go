@@ -44,9 +44,9 @@ func newSessions(from *Sessions) *sessions {
 	}
 	s := &sessions{cookie: from.Cookie, sides: map[string]api.Side{}, grants: map[api.Side]grants{}}
 	for side, value := range from.Values {
-		grant := http.Cookie{
+		grant := http.Cookie{ //nolint:gosec // G124: who comes without TLS would never send it back
 			Name: from.Cookie, Value: value, Path: "/",
-			// Whole seconds, rounded up: 0 would say that there is no end.
+			// Whole seconds, rounded up: 0 leaves the end to the client.
 			MaxAge: int((from.Keep + time.Second - 1) / time.Second),
 			Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		}

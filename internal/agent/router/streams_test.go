@@ -143,10 +143,11 @@ func (s *stream) next(t *testing.T) string {
 	t.Helper()
 	line := make(chan string, 1)
 	go func() {
-		if s.lines.Scan() {
-			line <- s.lines.Text()
-			s.lines.Scan() // the empty line
-			return
+		for s.lines.Scan() {
+			if s.lines.Text() != "" { // which is what ends an event
+				line <- s.lines.Text()
+				return
+			}
 		}
 		line <- fmt.Sprint("ended: ", s.lines.Err())
 	}()
