@@ -111,7 +111,8 @@ func (a *agent) adjust(slowOver api.Duration, sessions *api.Sessions) (api.Done,
 	return api.Done{Token: a.saved.token()}, nil
 }
 
-// compare sets the limit of what counts as slow, of both sides, and tells whether one had another. a.mu is held.
+// compare sets above what a request of either side counts as slow and tells
+// whether that was another limit. a.mu is held.
 func (a *agent) compare(next saved, slowOver api.Duration) (changed bool) {
 	for name, side := range next.Sides {
 		changed = changed || side.Spec.SlowOver != slowOver

@@ -36,7 +36,7 @@ type Router struct {
 	blue    pool
 	green   pool
 
-	turn     atomic.Uint64 // requests routed by the present split
+	turn     atomic.Uint64 // requests that the present split placed
 	sessions atomic.Pointer[sessions]
 	stats    stats
 }
@@ -136,8 +136,9 @@ func (r *Router) claim(e *exchange) claim {
 }
 
 // side is whose turn it is. Of the requests that no session places, the n-th
-// since the last shift is green's when n*weight passes a multiple of the whole: shares are exact over every
-// thousand requests and as evenly spread as they can be (Bresenham's line).
+// since the last shift is green's when n*weight passes a multiple of the whole:
+// shares are exact over every thousand of them and as evenly spread as they can
+// be (Bresenham's line).
 func (r *Router) side() api.Side {
 	weight := uint64(r.weights[api.Green])
 	n := r.turn.Add(1)
