@@ -123,6 +123,7 @@ func (a *agent) resume(ctx context.Context) error {
 			a.fleets[side] = a.launch(ctx, side, state)
 		}
 	}
+	a.remember()
 	if len(a.saved.Weights) > 0 {
 		a.shiftRouter(a.saved.Weights)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -70,7 +71,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	}
 	before, known := a.saved.Sides[side]
 	if known && before.Desired > 0 && before.Revision == order.Revision && same(before.Spec, spec) {
-		return a.complete(side, instances, spec.SlowOver)
+		return a.complete(side, instances, spec.SlowOver, order.Sessions)
 	}
 	if weight := a.saved.Weights[side]; weight > 0 {
 		return api.Done{}, api.Refuse(api.CodeServing, "launch %s on %s: %s takes %s of the traffic there",
@@ -80,6 +81,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	next.Launches++
 	next.Sides[side] = savedSide{Revision: order.Revision, Spec: spec, Desired: instances, Launch: next.Launches}
 	a.compare(next, spec.SlowOver)
+	next.keepSessions(order.Sessions)
 	former := a.fleets[side]
 	delete(a.fleets, side)
 	if err := a.commit(next); err != nil {
@@ -88,6 +90,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 		}
 		return api.Done{}, err
 	}
+	a.remember()
 	a.dismiss(ctx, side, former)
 	a.fleets[side] = a.launch(ctx, side, a.saved.Sides[side])
 	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", instances)
@@ -101,11 +104,12 @@ func same(a, b api.Spec) bool {
 }
 
 // complete starts what a side that was launched before lacks, lets all of it
-// serve, and counts as slow what is over the limit, on both sides. a.mu is held.
-func (a *agent) complete(side api.Side, instances int, slowOver api.Duration) (api.Done, error) {
+// serve, and sets what holds for both sides. a.mu is held.
+func (a *agent) complete(side api.Side, instances int, slowOver api.Duration, sessions *api.Sessions) (api.Done, error) {
 	next, stands := a.saved.clone(), a.saved.Sides[side]
 	instances = max(instances, stands.Desired)
-	changed := a.compare(next, slowOver)
+	compared, kept := a.compare(next, slowOver), next.keepSessions(sessions)
+	changed := compared || kept
 	if stands.Desired < instances || stands.Held > 0 {
 		next.Sides[side], changed = next.Sides[side].scaled(instances, instances), true
 	}
@@ -115,6 +119,7 @@ func (a *agent) complete(side api.Side, instances int, slowOver api.Duration) (a
 	if err := a.commit(next); err != nil {
 		return api.Done{}, err
 	}
+	a.remember()
 	a.fit(side)
 	return api.Done{Token: a.saved.token()}, nil
 }
@@ -131,7 +136,8 @@ func countOf(order api.Launch, spec api.Spec) (int, error) {
 	return order.Instances, nil
 }
 
-// compare sets the limit of both sides and tells whether one had another. a.mu is held.
+// compare sets above what a request of either side counts as slow and tells
+// whether that was another limit. a.mu is held.
 func (a *agent) compare(next saved, slowOver api.Duration) (changed bool) {
 	for name, side := range next.Sides {
 		changed = changed || side.Spec.SlowOver != slowOver
@@ -155,7 +161,11 @@ func (a *agent) definition(side api.Side, order api.Launch) (api.Spec, error) {
 		}
 		spec = &kept.Spec
 	}
-	if err := spec.Check(); err != nil {
+	err := spec.Check()
+	if order.Sessions != nil {
+		err = errors.Join(err, order.Sessions.Check())
+	}
+	if err != nil {
 		return api.Spec{}, api.Refuse(api.CodeInvalid, "launch %s on %s: %v", order.Revision.ID, side, err)
 	}
 	if _, err := supervisor.FindProgram(*spec); err != nil {

@@ -38,6 +38,7 @@ type saved struct {
 	InForceAt time.Time              `json:"in_force_at,omitzero"`
 	Launches  int                    `json:"launches"`
 	Sides     map[api.Side]savedSide `json:"sides"`
+	Sessions  *savedSessions         `json:"sessions,omitempty"` // replaced, never written to
 }
 
 // savedSide is the definition on a side; Desired is 0 once it was retired.
@@ -143,6 +144,9 @@ func (s *saved) check(path string) error {
 		if err := s.Weights.Check(); err != nil {
 			return fmt.Errorf("state %s: %w", path, err)
 		}
+	}
+	if err := s.Sessions.check(); err != nil {
+		return fmt.Errorf("state %s: %w", path, err)
 	}
 	if s.Sides == nil {
 		s.Sides = map[api.Side]savedSide{}

@@ -75,7 +75,7 @@ func TestAnAbandonedRolloutIsTakenBackByTick(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stage(t, moves, func(t *testing.T, w *world) {
 				w.silent = true // days of samples would only take time
-				for range 6 { // a schedule keeps nothing alive
+				for range 6 {   // a schedule keeps nothing alive
 					pass(24 * time.Hour)
 					expect(t, run(t, w, work(rollout.Tick, "", 0)), rollout.Done, "nothing wrong seen")
 				}

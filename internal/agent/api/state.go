@@ -89,6 +89,9 @@ type Launch struct {
 	// All of them serve. Of a revision that stands there already missing ones
 	// are started, and none is ended.
 	Instances int `json:"instances,omitempty"`
+	// Sessions hold for both sides from this launch on; nil for none. Clients
+	// that met what a launch replaced are new to it.
+	Sessions *Sessions `json:"sessions,omitempty"`
 }
 
 // Scale asks for a number of instances on a side where some run.

@@ -28,6 +28,8 @@ type Options struct {
 	Drain time.Duration
 	// SlowOver is the duration above which a request counts as slow.
 	SlowOver time.Duration
+	// Sessions is how clients stay with the revision they met; nil for not at all.
+	Sessions *config.Sessions
 }
 
 // Platform is one agent. It implements phase.Sides and phase.Roller.
@@ -71,7 +73,7 @@ func (p *Platform) Claim(ctx context.Context, seen rollout.Token, mark rollout.M
 		return fmt.Errorf("mark: %w", err)
 	}
 	_, err = p.client.SetMark(ctx, api.SetMark{IfToken: string(seen), Mark: raw})
-	return conflict(err)
+	return translated(err)
 }
 
 // Reach implements phase.Platform. The instance answers on the agent's host,
@@ -97,9 +99,9 @@ func (p *Platform) Launch(ctx context.Context, seen rollout.Token, side rollout.
 	if err != nil {
 		return err
 	}
-	launch := api.Launch{IfToken: string(seen), Revision: named(spec.Revision), Spec: program}
+	launch := api.Launch{IfToken: string(seen), Revision: named(spec.Revision), Spec: program, Sessions: p.sessions()}
 	if _, err := p.client.Launch(ctx, api.Side(side), launch); err != nil {
-		return conflict(err)
+		return translated(err)
 	}
 	return p.awaitReady(ctx, side, launch.Revision)
 }
@@ -123,6 +125,13 @@ func (p *Platform) program(spec rollout.Spec) (*api.Spec, error) {
 		program.Grace = api.Duration(p.opts.Drain) // what it is at is no request that the router could wait for
 	}
 	return program, nil
+}
+
+func (p *Platform) sessions() *api.Sessions {
+	if p.opts.Sessions == nil {
+		return nil
+	}
+	return &api.Sessions{Cookie: p.opts.Sessions.Cookie, Keep: api.Duration(p.opts.Sessions.Keep)}
 }
 
 func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision api.Revision) error {
@@ -152,7 +161,7 @@ func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision a
 func (p *Platform) Shift(ctx context.Context, seen rollout.Token, split rollout.Split) error {
 	done, err := p.client.Shift(ctx, api.Shift{IfToken: string(seen), Weights: weights(split)})
 	if err != nil {
-		return conflict(err)
+		return translated(err)
 	}
 	return unsaved(done)
 }
@@ -168,13 +177,13 @@ func unsaved(done api.Done) error {
 // Retire implements phase.Sides.
 func (p *Platform) Retire(ctx context.Context, seen rollout.Token, side rollout.Side) (cut int, err error) {
 	done, err := p.client.Retire(ctx, api.Side(side), api.Retire{IfToken: string(seen), Drain: api.Duration(p.opts.Drain)})
-	return done.Cut, conflict(err)
+	return done.Cut, translated(err)
 }
 
 func (p *Platform) state(ctx context.Context) (api.State, error) {
 	state, err := p.client.State(ctx)
 	if err != nil {
-		return state, err
+		return state, translated(err)
 	}
 	if state.Service != p.opts.Service {
 		return state, fmt.Errorf("the agent runs service %q, not %q", state.Service, p.opts.Service)
@@ -182,10 +191,14 @@ func (p *Platform) state(ctx context.Context) (api.State, error) {
 	return state, nil
 }
 
-// conflict says a stale token in rollout's words.
-func conflict(err error) error {
-	if errors.Is(err, api.ErrConflict) {
+// translated says a stale token, and an agent that does not answer, in rollout's
+// words.
+func translated(err error) error {
+	switch {
+	case errors.Is(err, api.ErrConflict):
 		return fmt.Errorf("%w: %w", rollout.ErrConflict, err)
+	case errors.Is(err, api.ErrUnreachable):
+		return fmt.Errorf("%w: %w", rollout.ErrUnavailable, err)
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func (r *roll) make(ctx context.Context, state api.State, m move) error {
 	switch m.kind {
 	case toLaunch:
 		_, err = client.Launch(ctx, m.side, api.Launch{
-			IfToken: state.Token, Revision: r.revision, Spec: r.program, Instances: m.instances,
+			IfToken: state.Token, Revision: r.revision, Spec: r.program, Instances: m.instances, Sessions: r.platform.sessions(),
 		})
 	case toScale:
 		done, err = client.Scale(ctx, m.side, api.Scale{
