@@ -75,7 +75,7 @@ func service() {
 
 // programs builds what the scripts run as it is shipped: without the race
 // detector, under which PostgreSQL's grammar takes half a minute to load.
-func programs(t *testing.T) string {
+func programs(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, args := range [][]string{
