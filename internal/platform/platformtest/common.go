@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -142,12 +143,13 @@ func names(seen rollout.Observation) []string {
 
 // describe says how far an observation fell short.
 func describe(seen rollout.Observation, n, least int) string {
-	text := fmt.Sprintf("only %d instances are ready for traffic, before it were %d; blue %s, green %s", n, least, seen.Split.Blue, seen.Split.Green)
+	var text strings.Builder
+	fmt.Fprintf(&text, "only %d instances are ready for traffic, before it were %d; blue %s, green %s", n, least, seen.Split.Blue, seen.Split.Green)
 	for side, s := range seen.Sides {
-		text += fmt.Sprintf("; %s: %s, %d desired, %d ready", side, s.Revision, s.Desired, s.Ready)
+		fmt.Fprintf(&text, "; %s: %s, %d desired, %d ready", side, s.Revision, s.Desired, s.Ready)
 		for _, i := range s.Instances {
-			text += fmt.Sprintf(", %s ready %t held %t %s", i.Name, i.Ready, i.Held, i.Problem)
+			fmt.Fprintf(&text, ", %s ready %t held %t %s", i.Name, i.Ready, i.Held, i.Problem)
 		}
 	}
-	return text
+	return text.String()
 }
