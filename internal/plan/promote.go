@@ -131,15 +131,18 @@ const crashes = 1
 func unhealthy(in Input) (Decision, bool) {
 	cand, side := in.candidate()
 	st := in.Seen.Sides[side]
-	restarts := 0
+	restarts, last := 0, ""
 	for _, i := range st.Instances {
 		restarts += i.Restarts
+		if i.Ended != "" {
+			last = ": " + i.Ended
+		}
 	}
 	switch {
 	case st.Ready == 0:
 		return fault(in, fmt.Sprintf("0 of %d instances of candidate %s are ready%s", st.Desired, cand, firstProblem(st.Instances)), nil), true
 	case restarts > crashes:
-		return fault(in, fmt.Sprintf("instances of candidate %s ended by themselves %d times%s", cand, restarts, firstProblem(st.Instances)), nil), true
+		return fault(in, fmt.Sprintf("instances of candidate %s ended by themselves %d times%s", cand, restarts, last), nil), true
 	}
 	return Decision{}, false
 }

@@ -86,8 +86,10 @@ type Instance struct {
 	// Held is set for one that is kept from taking traffic although it may be
 	// ready.
 	Held bool
-	// Restarts counts how often it ended by itself and was started again.
+	// Restarts counts how often it ended by itself and was started again; Ended
+	// says how it did so last.
 	Restarts int
+	Ended    string
 	// Problem says in one line why it is not ready, with its last words.
 	Problem string
 }

@@ -62,7 +62,7 @@ func instances(of []api.Instance) []rollout.Instance {
 func instance(in api.Instance) rollout.Instance {
 	return rollout.Instance{
 		Name: in.Name, Side: rollout.Side(in.Side), Address: in.Address,
-		Ready: in.Phase == api.Ready, Held: in.Held, Restarts: in.Restarts, Problem: problem(in),
+		Ready: in.Phase == api.Ready, Held: in.Held, Restarts: in.Restarts, Ended: in.LastError, Problem: problem(in),
 	}
 }
 
