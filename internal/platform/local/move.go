@@ -109,7 +109,7 @@ func (g goal) next(state api.State, admitted func(api.Instance) bool) move {
 			return move{kind: toAdmit, of: in}
 		}
 	}
-	if s.Serving < g.goal {
+	if s.Serving != g.goal { // more may serve only while the side has no weight
 		return move{kind: toScale, side: g.side, instances: s.Desired, serving: g.goal}
 	}
 	if want := g.split(state); !state.Split.Weights.Equal(want) {
