@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
@@ -17,19 +17,14 @@ import (
 	"github.com/gapless-deploy/gapless/internal/agent/tally"
 )
 
-const (
-	// firstReady bounds how long the public address waits, at the start, for
-	// the instances it had before; clients queue in the meantime.
-	firstReady        = 3 * time.Second
-	readHeaderTimeout = 30 * time.Second
-	// publicIdle is longer than the idle timeout of the common load balancers
-	// in front, so that they never meet a connection being closed.
-	publicIdle = 75 * time.Second
-)
+// firstReady bounds how long the public address waits, at the start, for the
+// instances it had before; clients queue in the meantime.
+const firstReady = 3 * time.Second
 
 // agent is one host's platform at work.
 type agent struct {
 	opts   Options
+	locked *os.File // the lock of the state file
 	super  *supervisor.Supervisor
 	router *router.Router
 	book   *tally.Book
@@ -39,6 +34,10 @@ type agent struct {
 	fleets  map[api.Side]*supervisor.Fleet
 	leaving []leaving
 	taken   uint64 // snapshots of the state so far
+	// frozen is set while the agent hands over, and from then on if it did: it
+	// changes nothing. It is closed when that is decided.
+	frozen chan struct{}
+	starts func() // lets a successor that took charge start instances
 
 	disk disk
 
@@ -61,27 +60,28 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err := opts.check(); err != nil {
 		return err
 	}
-	locked, err := lock(opts.State)
+	locked, err := opts.Inherited.locked(opts.State)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, locked.Close()) }()
+	defer func() {
+		if unlocked := locked.Close(); !errors.Is(unlocked, os.ErrClosed) { // handed over
+			err = errors.Join(err, unlocked)
+		}
+	}()
 	a, err := newAgent(opts)
 	if err != nil {
 		return err
 	}
-	admin, err := opts.listenAdmin(ctx)
+	a.locked = locked
+	s, err := a.servers(ctx)
 	if err != nil {
 		return err
 	}
-	public, err := opts.listenPublic()
-	if err != nil {
-		return errors.Join(err, admin.Close())
-	}
 	if err := a.resume(ctx); err != nil {
-		return errors.Join(err, admin.Close(), public.Close())
+		return errors.Join(err, s.close())
 	}
-	return a.serve(ctx, public, admin)
+	return a.serve(ctx, s)
 }
 
 func newAgent(opts Options) (*agent, error) {
@@ -90,14 +90,16 @@ func newAgent(opts Options) (*agent, error) {
 		return nil, err
 	}
 	super, err := supervisor.New(supervisor.Options{
-		Owner: state.Owner, Logs: opts.Logs, HideEnv: opts.HideEnv, Now: opts.Now, Log: opts.Log,
+		Owner: state.Owner, Logs: opts.Logs, HideEnv: append(hidden(), opts.HideEnv...), Now: opts.Now, Log: opts.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &agent{
 		opts: opts, super: super, saved: state,
-		router: router.New(router.Options{TrustForwarded: opts.TrustForwarded, Now: opts.Now, Log: opts.Log}),
+		router: router.New(router.Options{
+			TrustForwarded: opts.TrustForwarded, SlowClient: opts.Limits.SlowClient, Now: opts.Now, Log: opts.Log,
+		}),
 		book:   tally.NewBook(opts.Now(), tally.Keep),
 		fleets: map[api.Side]*supervisor.Fleet{},
 		spent:  map[tally.Key]tally.Usage{},
@@ -106,17 +108,19 @@ func newAgent(opts Options) (*agent, error) {
 }
 
 // resume puts in place what the state file tells: instances that still run are
-// taken over, missing ones started, others of ours ended.
+// taken over, missing ones started, others of ours ended. A successor only takes
+// over; the rest has to wait until it is in charge.
 func (a *agent) resume(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.saved.write(a.opts.State); err != nil {
+	if a.opts.Inherited.predecessor != nil {
+		release, err := a.super.Hold(ctx)
+		if err != nil {
+			return err
+		}
+		a.starts = release
+	} else if err := a.clean(); err != nil {
 		return err
-	}
-	if ended, err := a.super.Sweep(a.saved.processes()); err != nil {
-		return err
-	} else if ended > 0 {
-		a.opts.Log.Warn("ended instances that an earlier agent left behind", "count", ended)
 	}
 	for side, state := range a.saved.Sides {
 		if state.Desired > 0 {
@@ -129,48 +133,101 @@ func (a *agent) resume(ctx context.Context) error {
 	return nil
 }
 
-// serve answers on both addresses until ctx ends.
-func (a *agent) serve(ctx context.Context, public, admin net.Listener) error {
-	front := &http.Server{Handler: a.router, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: publicIdle}
-	back := &http.Server{Handler: a.handler(), ReadHeaderTimeout: readHeaderTimeout}
+// clean makes sure that the state can be written, and that nothing of ours runs
+// that is not in it.
+func (a *agent) clean() error {
+	if err := a.saved.write(a.opts.State); err != nil {
+		return err
+	}
+	ended, err := a.super.Sweep(a.saved.processes())
+	if ended > 0 {
+		a.opts.Log.Warn("ended instances that an earlier agent left behind", "count", ended)
+	}
+	return err
+}
+
+// serve answers on both addresses until ctx ends or another took charge.
+func (a *agent) serve(ctx context.Context, s *servers) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var all errgroup.Group
-	all.Go(func() error { a.tick(work); return nil })
-	all.Go(func() error { return served("admin", back.Serve(admin)) })
-	a.awaitServing(ctx)
-	all.Go(func() error { return served("public", front.Serve(public)) })
-	if a.opts.Serving != nil {
-		a.opts.Serving(public.Addr(), admin.Addr())
+	if a.opts.Inherited.predecessor != nil {
+		a.awaitServing(ctx)
+		if err := a.takeCharge(ctx); err != nil {
+			return errors.Join(err, s.close())
+		}
+		a.starts()
+		all.Go(func() error { a.follow(work); return nil })
 	}
-	a.opts.Log.Info("agent serves", "service", a.opts.Service, "public", public.Addr().String(), "admin", admin.Addr().String())
-	<-ctx.Done()
-	err := a.end(ctx, front, back)
+	tick, still := context.WithCancel(work)
+	defer still()
+	all.Go(func() error { a.tick(tick); return nil })
+	all.Go(func() error { s.certificate.follow(work, a.opts.Log); return nil })
+	all.Go(func() error { return s.served("admin", s.back.Serve(s.admin)) })
+	if a.opts.Inherited.predecessor == nil {
+		a.awaitServing(ctx)
+	}
+	all.Go(func() error { return s.served("public", s.serveFront()) })
+	a.began(s)
+	next := a.work(ctx, s)
+	var err error
+	if next != nil {
+		still() // what is counted from now on is the successor's
+		err = a.depart(ctx, s, next)
+	} else {
+		err = a.end(ctx, s)
+	}
 	stop()
 	return errors.Join(err, all.Wait())
 }
 
-func served(name string, err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+// began tells that both addresses answer.
+func (a *agent) began(s *servers) {
+	public, admin := s.public.Addr(), s.admin.Addr()
+	if a.opts.Serving != nil {
+		a.opts.Serving(public, admin)
 	}
-	return fmt.Errorf("%s address: %w", name, err)
+	a.opts.Log.Info("agent serves", "service", a.opts.Service, "public", public.String(), "admin", admin.String(), "pid", os.Getpid())
+	if a.opts.Inherited.predecessor == nil { // which tells it itself
+		a.notifySystemd(daemon.SdNotifyReady)
+	}
 }
 
-// awaitServing gives the instances of sides with a weight a moment to answer.
+// work goes on until ctx ends, or a successor took charge, which it returns.
+func (a *agent) work(ctx context.Context, s *servers) *successor {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.opts.Upgrade:
+		}
+		next, err := a.handOver(ctx, s)
+		if err == nil {
+			return next
+		}
+		a.opts.Log.Error("not handed over, this agent goes on", "error", err)
+	}
+}
+
+// awaitServing gives the instances of sides with a weight a moment to answer: one
+// each, and all of them where another agent serves in the meantime.
 func (a *agent) awaitServing(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstReady)
 	defer cancel()
 	a.mu.Lock()
-	var serving []*supervisor.Fleet
+	serving := map[*supervisor.Fleet]int{}
 	for side, fleet := range a.fleets {
-		if a.saved.Weights[side] > 0 {
-			serving = append(serving, fleet)
+		if a.saved.Weights[side] == 0 {
+			continue
+		}
+		serving[fleet] = 1
+		if a.opts.Inherited.predecessor != nil {
+			serving[fleet] = a.saved.Sides[side].Desired
 		}
 	}
 	a.mu.Unlock()
-	for _, fleet := range serving {
-		if err := fleet.AwaitReady(ctx, 1); err != nil {
+	for fleet, wanted := range serving {
+		if err := fleet.AwaitReady(ctx, wanted); err != nil {
 			a.opts.Log.Warn("public address opens before its instances are ready", "error", err)
 		}
 	}
@@ -178,11 +235,12 @@ func (a *agent) awaitServing(ctx context.Context) {
 
 // end lets requests in flight finish, then ends the instances and writes down
 // that none is left.
-func (a *agent) end(ctx context.Context, front, back *http.Server) error {
+func (a *agent) end(ctx context.Context, s *servers) error {
+	a.notifySystemd(daemon.SdNotifyStopping)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Drain)
 	defer cancel()
 	var faults []error
-	if err := front.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.front.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		faults = append(faults, fmt.Errorf("public address: %w", err))
 	}
 	a.mu.Lock()
@@ -198,8 +256,8 @@ func (a *agent) end(ctx context.Context, front, back *http.Server) error {
 	for _, fleet := range fleets {
 		all.Go(func() error { _, err := fleet.Stop(drain); return err })
 	}
-	faults = append(faults, all.Wait(), back.Close())
-	faults = append(faults, a.save(), front.Close())
+	faults = append(faults, all.Wait(), s.back.Close())
+	faults = append(faults, a.save(), s.front.Close())
 	return errors.Join(faults...)
 }
 
@@ -210,7 +268,7 @@ func (a *agent) launch(ctx context.Context, side api.Side, state savedSide) *sup
 		Side: side, Revision: state.Revision, Spec: state.Spec,
 		Launch: state.Launch, Known: state.Processes,
 		Door: func(address string) supervisor.Target {
-			return a.router.Add(address, key, a.book.Series(key, state.Spec.SlowOver.Std()))
+			return a.door(a.router.Add(address, key, a.book.Series(key, state.Spec.SlowOver.Std())))
 		},
 		Changed: a.notice,
 	})
@@ -228,6 +286,10 @@ func (a *agent) notice() {
 // must not stand behind a slow disk because an instance was started again.
 func (a *agent) save() error {
 	a.mu.Lock()
+	if a.frozen != nil {
+		a.mu.Unlock()
+		return nil // the successor's, or done when the hand-over has failed
+	}
 	snapshot := a.snapshot(a.saved)
 	a.mu.Unlock()
 	return a.disk.write(snapshot, a.opts.State)
