@@ -37,7 +37,6 @@ type agent struct {
 	// frozen is set while the agent hands over, and from then on if it did: it
 	// changes nothing. It is closed when that is decided.
 	frozen chan struct{}
-	starts func() // lets a successor that took charge start instances
 
 	disk disk
 
@@ -60,28 +59,84 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err := opts.check(); err != nil {
 		return err
 	}
-	locked, err := opts.Inherited.locked(opts.State)
+	a, s := (*agent)(nil), (*servers)(nil)
+	if opts.Inherited.predecessor != nil {
+		a, s, err = takeOver(ctx, opts)
+	} else {
+		a, s, err = begin(ctx, opts)
+	}
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, a.unlock()) }()
+	return a.serve(ctx, s)
+}
+
+// begin makes an agent that carries on where the last one ended.
+func begin(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) {
+	locked, err := lock(opts.State)
+	if err != nil {
+		return nil, nil, err
+	}
 	defer func() {
-		if unlocked := locked.Close(); !errors.Is(unlocked, os.ErrClosed) { // handed over
-			err = errors.Join(err, unlocked)
+		if err != nil {
+			err = errors.Join(err, locked.Close())
 		}
 	}()
 	a, err := newAgent(opts)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	a.locked = locked
-	s, err := a.servers(ctx)
+	s, err := a.servers()
 	if err != nil {
+		return nil, nil, err
+	}
+	if s.public, s.admin, err = opts.listen(ctx); err != nil {
+		return nil, nil, err
+	}
+	if opts.Inherited.public != nil {
+		a.opts.Public = s.public.Addr().String()
+	}
+	if err := a.clean(); err != nil {
+		return nil, nil, errors.Join(err, s.close())
+	}
+	a.resume(ctx)
+	return a, s, nil
+}
+
+// takeOver makes an agent that another one hands over to.
+func takeOver(ctx context.Context, opts Options) (*agent, *servers, error) {
+	a, err := newAgent(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := a.servers()
+	if err != nil {
+		return nil, nil, err
+	}
+	release, err := a.super.Hold(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.resume(ctx)
+	a.awaitServing(ctx)
+	if err := a.takeCharge(ctx, s); err != nil {
+		return nil, nil, errors.Join(err, s.close(), a.unlock())
+	}
+	release()
+	return a, s, nil
+}
+
+// unlock lets go of the state file, unless that was done or handed over.
+func (a *agent) unlock() error {
+	if a.locked == nil {
+		return nil
+	}
+	if err := a.locked.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
 	}
-	if err := a.resume(ctx); err != nil {
-		return errors.Join(err, s.close())
-	}
-	return a.serve(ctx, s)
+	return nil
 }
 
 func newAgent(opts Options) (*agent, error) {
@@ -108,20 +163,10 @@ func newAgent(opts Options) (*agent, error) {
 }
 
 // resume puts in place what the state file tells: instances that still run are
-// taken over, missing ones started, others of ours ended. A successor only takes
-// over; the rest has to wait until it is in charge.
-func (a *agent) resume(ctx context.Context) error {
+// taken over, missing ones started.
+func (a *agent) resume(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.opts.Inherited.predecessor != nil {
-		release, err := a.super.Hold(ctx)
-		if err != nil {
-			return err
-		}
-		a.starts = release
-	} else if err := a.clean(); err != nil {
-		return err
-	}
 	for side, state := range a.saved.Sides {
 		if state.Desired > 0 {
 			a.fleets[side] = a.launch(ctx, side, state)
@@ -130,7 +175,6 @@ func (a *agent) resume(ctx context.Context) error {
 	if len(a.saved.Weights) > 0 {
 		a.shiftRouter(a.saved.Weights)
 	}
-	return nil
 }
 
 // clean makes sure that the state can be written, and that nothing of ours runs
@@ -152,11 +196,6 @@ func (a *agent) serve(ctx context.Context, s *servers) error {
 	defer stop()
 	var all errgroup.Group
 	if a.opts.Inherited.predecessor != nil {
-		a.awaitServing(ctx)
-		if err := a.takeCharge(ctx); err != nil {
-			return errors.Join(err, s.close())
-		}
-		a.starts()
 		all.Go(func() error { a.follow(work); return nil })
 	}
 	tick, still := context.WithCancel(work)

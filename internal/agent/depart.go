@@ -20,7 +20,7 @@ func (a *agent) depart(ctx context.Context, s *servers, next *successor) error {
 	began := a.opts.Now()
 	drain, cancel := context.WithTimeout(ctx, a.opts.Drain)
 	defer cancel()
-	err := a.locked.Close()
+	err := a.unlock()
 	s.forwardAdmin()
 	s.leaving.Store(true)
 	err = errors.Join(err, s.public.Close(), s.admin.Close())

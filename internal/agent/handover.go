@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
-	"github.com/gapless-deploy/gapless/internal/agent/tally"
 )
 
 const (
@@ -37,11 +38,9 @@ func (a *agent) handOver(ctx context.Context, s *servers) (*successor, error) {
 		return nil, err
 	}
 	a.notifySystemd(daemon.SdNotifyReloading)
-	next, err := a.succeed(s.public, s.admin)
+	next, err := a.succeed()
 	if err == nil {
-		err = next.install(ctx, a.opts.Takeover, func() message {
-			return message{Word: wordCharge, Counts: a.carry()}
-		})
+		err = next.install(ctx, a.opts.Takeover, func() error { return a.charge(next, s) })
 	}
 	if err == nil {
 		a.notifySystemd(fmt.Sprintf("MAINPID=%d\n%s", next.cmd.Process.Pid, daemon.SdNotifyReady))
@@ -99,14 +98,27 @@ func (a *agent) settled(ctx context.Context) {
 	}
 }
 
-// carry copies the counts for the successor.
-func (a *agent) carry() tally.Carried {
+// charge gives the successor all that makes it the agent: the lock, both
+// listeners and the counts.
+func (a *agent) charge(next *successor, s *servers) error {
+	held := []syscall.Conn{a.locked}
+	for _, listener := range []net.Listener{s.public, s.admin} {
+		socket, ok := listener.(syscall.Conn)
+		if !ok {
+			return fmt.Errorf("listener %s cannot be handed over", listener.Addr())
+		}
+		held = append(held, socket)
+	}
+	if err := next.give(held...); err != nil {
+		return fmt.Errorf("hand over lock and listeners: %w", err)
+	}
 	a.mu.Lock()
 	fleets := a.running()
 	a.mu.Unlock()
 	a.reading.Lock()
-	defer a.reading.Unlock()
-	return a.book.Carry(a.opts.Now(), a.read(fleets))
+	counts := a.book.Carry(a.opts.Now(), a.read(fleets))
+	a.reading.Unlock()
+	return next.out.Encode(message{Word: wordCharge, Counts: counts})
 }
 
 // notifySystemd tells the service manager, if there is one.

@@ -15,9 +15,9 @@ import (
 	"github.com/gapless-deploy/gapless/internal/agent/tally"
 )
 
-// handoverEnv tells a successor which descriptor is the first of those that it
-// was given: the connection to its predecessor, the lock of the state file, the
-// public and the admin address.
+// handoverEnv tells a successor which descriptor is the connection to its
+// predecessor. It gets the others over it, with the charge, so that a program
+// that never comes up holds neither the lock nor an address.
 const handoverEnv = "GAPLESS_AGENT_HANDOVER"
 
 // hidden names variables that are meant for the agent alone: an instance must
@@ -28,14 +28,13 @@ func hidden() []string {
 
 // Inherited is what a process was started with besides its arguments.
 type Inherited struct {
-	lock          *os.File
 	public, admin net.Listener
 	predecessor   *predecessor
 }
 
 // predecessor is the agent that hands over to this one.
 type predecessor struct {
-	conn net.Conn
+	conn *net.UnixConn
 	out  *gob.Encoder
 	in   *gob.Decoder
 	gone chan struct{} // closed when it has ended
@@ -46,7 +45,7 @@ type predecessor struct {
 // said the third is the agent.
 const (
 	wordReady   = "ready"   // successor: I have everything in place
-	wordCharge  = "charge"  // predecessor: take charge; with its counts
+	wordCharge  = "charge"  // predecessor: take charge; with lock, listeners and counts
 	wordServing = "serving" // successor: I took charge
 	wordGained  = "gained"  // predecessor: what I answered since
 )
@@ -61,42 +60,34 @@ type message struct {
 // process; the zero value when nobody did. To be called once, before anything
 // is opened or started.
 func Inherit() (Inherited, error) {
-	if first := os.Getenv(handoverEnv); first != "" {
-		fd, err := strconv.Atoi(first)
+	if text := os.Getenv(handoverEnv); text != "" {
+		fd, err := strconv.Atoi(text)
 		if err != nil {
-			return Inherited{}, fmt.Errorf("%s=%q: must be a descriptor", handoverEnv, first)
+			return Inherited{}, fmt.Errorf("%s=%q: must be a descriptor", handoverEnv, text)
 		}
 		return inheritFrom(fd)
 	}
 	return activated()
 }
 
-// inheritFrom takes over the descriptors of a hand-over.
-func inheritFrom(first int) (Inherited, error) {
+// inheritFrom takes the connection to an agent that hands over.
+func inheritFrom(fd int) (Inherited, error) {
 	if err := os.Unsetenv(handoverEnv); err != nil {
 		return Inherited{}, err
 	}
-	files := make([]*os.File, 4)
-	for i, name := range []string{"predecessor", "lock", "public", "admin"} {
-		syscall.CloseOnExec(first + i)
-		files[i] = os.NewFile(uintptr(first+i), name)
-	}
-	conn, cerr := net.FileConn(files[0])
-	public, perr := net.FileListener(files[2])
-	admin, aerr := net.FileListener(files[3])
-	err := errors.Join(cerr, perr, aerr, files[0].Close(), files[2].Close(), files[3].Close())
-	if err != nil {
+	syscall.CloseOnExec(fd)
+	file := os.NewFile(uintptr(fd), "predecessor")
+	conn, err := net.FileConn(file)
+	if err = errors.Join(err, file.Close()); err != nil {
 		return Inherited{}, fmt.Errorf("take over from another agent: %w", err)
 	}
-	if socket, ok := admin.(*net.UnixListener); ok {
-		socket.SetUnlinkOnClose(true)
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return Inherited{}, errors.Join(fmt.Errorf("take over from another agent: descriptor %d is no unix socket", fd), conn.Close())
 	}
-	return Inherited{
-		lock: files[1], public: public, admin: admin,
-		predecessor: &predecessor{
-			conn: conn, out: gob.NewEncoder(conn), in: gob.NewDecoder(conn), gone: make(chan struct{}),
-		},
-	}, nil
+	return Inherited{predecessor: &predecessor{
+		conn: socket, out: gob.NewEncoder(socket), in: gob.NewDecoder(socket), gone: make(chan struct{}),
+	}}, nil
 }
 
 // activated takes the sockets that systemd listens on: one named admin, and one
@@ -120,14 +111,6 @@ func activated() (Inherited, error) {
 		}
 	}
 	return in, nil
-}
-
-// locked takes the lock of the state file, or has it already.
-func (in Inherited) locked(state string) (*os.File, error) {
-	if in.lock != nil {
-		return in.lock, nil
-	}
-	return lock(state)
 }
 
 // listen opens both addresses, as far as they were not inherited.

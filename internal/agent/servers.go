@@ -22,18 +22,12 @@ type servers struct {
 	forward       atomic.Pointer[httputil.ReverseProxy]
 }
 
-// servers opens both addresses.
-func (a *agent) servers(ctx context.Context) (*servers, error) {
+// servers makes both, without their listeners.
+func (a *agent) servers() (*servers, error) {
 	s := &servers{}
 	var err error
 	if s.certificate, err = loadCertificate(a.opts.Certificate); err != nil {
 		return nil, err
-	}
-	if s.public, s.admin, err = a.opts.listen(ctx); err != nil {
-		return nil, err
-	}
-	if a.opts.Inherited.public != nil {
-		a.opts.Public = s.public.Addr().String()
 	}
 	s.front = a.opts.Limits.server(s.onward(a.router))
 	s.front.ConnState = s.conns.note
@@ -42,7 +36,15 @@ func (a *agent) servers(ctx context.Context) (*servers, error) {
 	return s, nil
 }
 
-func (s *servers) close() error { return errors.Join(s.public.Close(), s.admin.Close()) }
+func (s *servers) close() error {
+	var faults []error
+	for _, listener := range []net.Listener{s.public, s.admin} {
+		if listener != nil {
+			faults = append(faults, listener.Close())
+		}
+	}
+	return errors.Join(faults...)
+}
 
 func (s *servers) serveFront() error {
 	if s.certificate != nil {

@@ -145,7 +145,14 @@ func runAgent() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	opts.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	opts.Serving = func(net.Addr, net.Addr) { fmt.Println("serving") }
+	opts.Serving = func(net.Addr, net.Addr) { fmt.Println("serving", os.Getpid()) }
+	var err error
+	if opts.Inherited, err = agent.Inherit(); err != nil {
+		return err
+	}
+	upgrade := make(chan os.Signal, 1)
+	signal.Notify(upgrade, syscall.SIGHUP)
+	opts.Upgrade, opts.Command = upgrade, os.Args
 	return agent.Run(ctx, opts)
 }
 
@@ -153,11 +160,15 @@ func runAgent() error {
 type plain struct{ *agent.Options }
 
 func (p *plain) UnmarshalJSON(raw []byte) error {
-	var o struct{ Service, Public, Admin, Token, State string }
+	var o struct {
+		Service, Public, Admin, Token, State string
+		Drain, Takeover                      time.Duration
+	}
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return err
 	}
 	p.Service, p.Public, p.Admin, p.Token, p.State = o.Service, o.Public, o.Admin, o.Token, o.State
+	p.Drain, p.Takeover = o.Drain, o.Takeover
 	return nil
 }
 

@@ -9,8 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,48 +21,32 @@ const firstExtra = 3
 // successor is the process that this agent hands over to.
 type successor struct {
 	cmd   *exec.Cmd
-	conn  net.Conn
+	conn  *net.UnixConn
 	out   *gob.Encoder
 	in    *gob.Decoder
 	ended chan struct{} // closed when the process was waited for
 }
 
-// succeed starts the program anew, with the lock and both listeners.
+// succeed starts the program anew.
 //
 // Libraries for this (tableflip, overseer) hand over sockets. What has to pass
 // here is the authority to change the state, which exactly one of the two must
 // have at any time, whenever either is killed: it takes an answer to the
 // successor's "ready", which they do not have.
-func (a *agent) succeed(public, admin net.Listener) (*successor, error) {
+func (a *agent) succeed() (*successor, error) {
+	program, err := exec.LookPath(a.opts.Command[0])
+	if err != nil {
+		return nil, err
+	}
 	ours, theirs, err := pair()
 	if err != nil {
 		return nil, err
 	}
-	given := []*os.File{theirs}
-	defer func() {
-		for _, file := range given {
-			if err := file.Close(); err != nil {
-				a.opts.Log.Warn("a descriptor stays open", "name", file.Name(), "error", err)
-			}
-		}
-	}()
-	for _, listener := range []net.Listener{public, admin} {
-		file, err := duplicate(listener)
-		if err != nil {
-			return nil, errors.Join(err, ours.Close())
-		}
-		given = append(given, file)
-	}
-	program, err := exec.LookPath(a.opts.Command[0])
-	if err != nil {
-		return nil, errors.Join(err, ours.Close())
-	}
 	cmd := &exec.Cmd{
-		Path: program, Args: a.opts.Command, Env: a.successorEnv(),
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		ExtraFiles: []*os.File{theirs, a.locked, given[1], given[2]},
+		Path: program, Args: a.opts.Command, Env: append(os.Environ(), fmt.Sprintf("%s=%d", handoverEnv, firstExtra)),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
 	}
-	if err := cmd.Start(); err != nil {
+	if err := errors.Join(cmd.Start(), theirs.Close()); err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
 	s := &successor{cmd: cmd, conn: ours, out: gob.NewEncoder(ours), in: gob.NewDecoder(ours), ended: make(chan struct{})}
@@ -77,47 +59,54 @@ func (a *agent) succeed(public, admin net.Listener) (*successor, error) {
 	return s, nil
 }
 
-func (a *agent) successorEnv() []string {
-	env := slices.DeleteFunc(os.Environ(), func(pair string) bool {
-		return strings.HasPrefix(pair, handoverEnv+"=")
-	})
-	return append(env, fmt.Sprintf("%s=%d", handoverEnv, firstExtra))
-}
-
 // pair makes two connected sockets, which no process inherits by accident.
-func pair() (ours net.Conn, theirs *os.File, err error) {
+func pair() (ours *net.UnixConn, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connection to a successor: %w", err)
 	}
 	theirs = os.NewFile(uintptr(fds[1]), "predecessor")
 	file := os.NewFile(uintptr(fds[0]), "successor")
-	ours, err = net.FileConn(file)
+	conn, err := net.FileConn(file)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("connection to a successor: %w", err), theirs.Close())
+	}
+	ours, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, nil, errors.Join(errors.New("connection to a successor: is no unix socket"), conn.Close(), theirs.Close())
 	}
 	return ours, theirs, nil
 }
 
-// duplicate copies a listener's descriptor. Its own File method would not do:
-// os/exec turns such a file, and with it the socket that both processes share,
-// to blocking mode.
-func duplicate(listener net.Listener) (*os.File, error) {
-	socket, ok := listener.(syscall.Conn)
-	if !ok {
-		return nil, fmt.Errorf("listener %s cannot be handed over", listener.Addr())
+// give sends descriptors of files and listeners over the connection.
+func (s *successor) give(held ...syscall.Conn) (err error) {
+	fds := make([]int, 0, len(held))
+	defer func() {
+		for _, fd := range fds {
+			err = errors.Join(err, unix.Close(fd))
+		}
+	}()
+	for _, one := range held {
+		fd, err := duplicate(one)
+		if err != nil {
+			return err
+		}
+		fds = append(fds, fd)
 	}
-	raw, err := socket.SyscallConn()
+	_, _, err = s.conn.WriteMsgUnix([]byte{byte(len(fds))}, unix.UnixRights(fds...), nil)
+	return err
+}
+
+// duplicate copies a descriptor. The File method of listeners would not do: to
+// use such a file turns the socket, which both processes share, to blocking mode.
+func duplicate(held syscall.Conn) (fd int, err error) {
+	raw, err := held.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("listener %s: %w", listener.Addr(), err)
+		return 0, err
 	}
-	var fd int
 	var dup error
 	err = raw.Control(func(own uintptr) { fd, dup = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(err, dup); err != nil {
-		return nil, fmt.Errorf("listener %s: %w", listener.Addr(), err)
-	}
-	return os.NewFile(uintptr(fd), listener.Addr().String()), nil
+	return fd, errors.Join(err, dup)
 }
 
 // expect waits for the successor to say word.
@@ -138,7 +127,7 @@ func (s *successor) expect(word string) error {
 
 // install leads the successor into office within the deadline. When it fails,
 // the successor has ended and never had the authority to change anything.
-func (s *successor) install(ctx context.Context, within time.Duration, charge func() message) error {
+func (s *successor) install(ctx context.Context, within time.Duration, charge func() error) error {
 	err := s.conn.SetDeadline(time.Now().Add(within))
 	stop := context.AfterFunc(ctx, func() { s.cmd.Process.Kill() }) //nolint:errcheck // it has ended then
 	defer stop()
@@ -146,7 +135,7 @@ func (s *successor) install(ctx context.Context, within time.Duration, charge fu
 		err = s.expect(wordReady)
 	}
 	if err == nil {
-		err = s.out.Encode(charge())
+		err = charge()
 	}
 	if err == nil {
 		err = s.expect(wordServing)

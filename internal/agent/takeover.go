@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gapless-deploy/gapless/internal/agent/supervisor"
 )
@@ -15,24 +19,76 @@ var errNotHandedOver = errors.New("the agent that started this one did not hand 
 
 // takeCharge tells the predecessor that all is in place and waits for its word.
 // Before it nothing was changed, so that this process may end at any time.
-func (a *agent) takeCharge(ctx context.Context) error {
+func (a *agent) takeCharge(ctx context.Context, s *servers) error {
 	from := a.opts.Inherited.predecessor
 	stop := context.AfterFunc(ctx, func() { from.conn.Close() }) //nolint:errcheck // the reading tells
 	defer stop()
-	if err := from.out.Encode(message{Word: wordReady}); err != nil {
-		return fmt.Errorf("%w: %w", errNotHandedOver, err)
+	err := from.out.Encode(message{Word: wordReady})
+	if err == nil {
+		err = a.receive(s)
 	}
 	var said message
-	if err := from.in.Decode(&said); err != nil {
-		return fmt.Errorf("%w: %w", errNotHandedOver, err)
-	} else if said.Word != wordCharge {
-		return fmt.Errorf("%w: it said %q", errNotHandedOver, said.Word)
+	if err == nil {
+		err = from.in.Decode(&said)
 	}
-	a.book.Resume(said.Counts)
-	if err := from.out.Encode(message{Word: wordServing}); err != nil {
+	if err == nil && said.Word != wordCharge {
+		err = fmt.Errorf("it said %q in place of %q", said.Word, wordCharge)
+	}
+	if err == nil {
+		a.book.Resume(said.Counts)
+		err = from.out.Encode(message{Word: wordServing})
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", errNotHandedOver, err)
 	}
 	return nil
+}
+
+// receive takes the lock and both listeners.
+func (a *agent) receive(s *servers) error {
+	files, err := a.opts.Inherited.predecessor.take(3)
+	if err != nil {
+		return err
+	}
+	a.locked = files[0]
+	var perr, aerr error
+	s.public, perr = net.FileListener(files[1])
+	s.admin, aerr = net.FileListener(files[2])
+	if err := errors.Join(perr, aerr, files[1].Close(), files[2].Close()); err != nil {
+		return err
+	}
+	if socket, ok := s.admin.(*net.UnixListener); ok {
+		socket.SetUnlinkOnClose(true)
+	}
+	a.opts.Public = s.public.Addr().String()
+	return nil
+}
+
+// take receives so many descriptors.
+func (p *predecessor) take(n int) ([]*os.File, error) {
+	word, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(n*4))
+	_, length, _, _, err := p.conn.ReadMsgUnix(word, rights)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:length])
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "handed over"))
+		}
+	}
+	if len(files) != n {
+		return nil, fmt.Errorf("%d descriptors came, must be %d", len(files), n)
+	}
+	return files, nil
 }
 
 // follow adds what the predecessor still answers to the counts, and ends what
