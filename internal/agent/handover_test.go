@@ -34,7 +34,16 @@ type line struct {
 }
 
 // ancestor starts the first agent of a line.
-func ancestor(t *testing.T, opts agent.Options, wrapper ...string) *line {
+func ancestor(t *testing.T, opts agent.Options) *line {
+	t.Helper()
+	l := ancestorBy(t, opts, nil)
+	l.pid = l.awaitServing()
+	return l
+}
+
+// ancestorBy has another program start it, with files; that serves when it
+// likes.
+func ancestorBy(t *testing.T, opts agent.Options, files []*os.File, wrapper ...string) *line {
 	t.Helper()
 	dir := t.TempDir()
 	l := &line{t: t, program: filepath.Join(dir, "gapless"), serving: make(chan int, 16), log: filepath.Join(dir, "log")}
@@ -45,6 +54,7 @@ func ancestor(t *testing.T, opts agent.Options, wrapper ...string) *line {
 	}
 	command := append(wrapper, l.program)
 	l.first = exec.Command(command[0], command[1:]...)
+	l.first.ExtraFiles = files
 	l.first.Env = append(os.Environ(), asAgent(t, opts)...)
 	l.first.Stderr = log
 	out, w, err := os.Pipe()
@@ -66,9 +76,6 @@ func ancestor(t *testing.T, opts agent.Options, wrapper ...string) *line {
 	}()
 	l.pid = l.first.Process.Pid
 	t.Cleanup(l.finish)
-	if len(wrapper) == 0 {
-		l.pid = l.awaitServing()
-	}
 	l.host = &host{t: t, public: opts.Public, admin: opts.Admin, state: opts.State}
 	l.client = client(t, opts.Admin)
 	return l
