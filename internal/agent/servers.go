@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -33,6 +34,9 @@ func (a *agent) servers() (*servers, error) {
 	s.front.ConnState = s.conns.note
 	s.front.TLSConfig = s.certificate.config()
 	s.back = a.opts.Limits.server(s.relayed(a.handler()))
+	for _, server := range []*http.Server{s.front, s.back} {
+		server.ErrorLog = slog.NewLogLogger(a.opts.Log.Handler(), slog.LevelDebug)
+	}
 	return s, nil
 }
 

@@ -90,6 +90,26 @@ func newService() http.Handler {
 		say(w, fmt.Sprint(os.Getenv("VERSION"), " ", os.Getpid()))
 	})
 	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { say(w, os.Getenv(r.FormValue("name"))) })
+	mux.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { say(w, r.Header.Get(r.FormValue("name"))) })
+	mux.HandleFunc("/pause", func(w http.ResponseWriter, r *http.Request) {
+		if kind := r.FormValue("type"); kind != "" {
+			w.Header().Set("Content-Type", kind)
+		}
+		say(w, "before\n")
+		if r.FormValue("body") == "" && r.ContentLength <= 0 {
+			http.NewResponseController(w).Flush() //nolint:errcheck // the test sees what is missing
+		}
+		<-time.After(900 * time.Millisecond)
+		io.Copy(io.Discard, r.Body) //nolint:errcheck // the test sees what is missing
+		say(w, "after\n")
+	})
+	mux.HandleFunc("/flood", func(w http.ResponseWriter, _ *http.Request) {
+		for block := make([]byte, 64<<10); ; {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(w, r.Body); err != nil {
 			panic(http.ErrAbortHandler)

@@ -6,11 +6,9 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
-
-// errSlowClient is the cause that ends a request whose client made no progress.
-var errSlowClient = errors.New("the client made no progress")
 
 // patience watches one client. It has a deadline only while the client is
 // waited for, so that a pause of the instance's is never held against it.
@@ -19,29 +17,39 @@ type patience struct {
 	router *Router
 	limit  time.Duration
 	client *http.ResponseController
-	cut    context.CancelCauseFunc
+	cut    context.CancelFunc
+	body   *paced // nil when there is none
+	// swallows tells that the server reads what is left of a body before it
+	// sends the head of an answer, as it does in HTTP/1.
+	swallows bool
 
 	mu     sync.Mutex
 	ended  bool // the handler has returned: the connection is the server's again
-	forced bool // somebody else set a deadline, which stands
+	forced bool // a deadline stands: somebody else set it, or it has passed
 }
 
 // patient has the request end when its client makes no progress. What it
 // returns stands in for what was given; done must be called in the end.
 func (r *Router) patient(w http.ResponseWriter, request *http.Request) (p *patience, watched *http.Request, done func()) {
-	ctx, cut := context.WithCancelCause(request.Context())
+	ctx, cut := context.WithCancel(request.Context())
 	p = &patience{ResponseWriter: w, router: r, limit: r.slowClient, client: http.NewResponseController(w), cut: cut}
 	p.deadline(p.client.SetWriteDeadline, time.Time{}) // of the request before
 	watched = request.WithContext(ctx)
 	if request.Body != nil && request.Body != http.NoBody {
-		watched.Body = &paced{ReadCloser: request.Body, of: p}
+		p.body = &paced{ReadCloser: request.Body, of: p}
+		p.swallows = request.ProtoMajor == 1
+		watched.Body = p.body
 	}
 	return p, watched, func() {
-		p.deadline(p.client.SetWriteDeadline, r.now().Add(p.limit)) // for what is still buffered
+		last := r.now().Add(p.limit) // for what is still buffered, or of the body not read
+		p.deadline(p.client.SetWriteDeadline, last)
+		if p.unread() {
+			p.deadline(p.client.SetReadDeadline, last)
+		}
 		p.mu.Lock()
 		p.ended = true
 		p.mu.Unlock()
-		cut(nil)
+		cut()
 	}
 }
 
@@ -62,23 +70,40 @@ func (p *patience) while(set func(time.Time) error, do func() error) error {
 	began := p.router.now()
 	p.deadline(set, began.Add(p.limit))
 	err := do()
-	p.deadline(set, time.Time{})
-	if err != nil && !errors.Is(err, io.EOF) && p.router.now().Sub(began) >= p.limit && !p.isForced() {
-		p.router.stats.slow.Add(1)
-		p.cut(errSlowClient)
+	if err != nil && !errors.Is(err, io.EOF) && p.router.now().Sub(began) >= p.limit {
+		p.giveUp()
+		return err
 	}
+	p.deadline(set, time.Time{})
 	return err
 }
 
-func (p *patience) isForced() bool {
+// giveUp ends the request, once. The deadline that has passed stays.
+func (p *patience) giveUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.forced
+	if p.forced || p.ended {
+		return
+	}
+	p.forced = true
+	p.router.stats.slow.Add(1)
+	p.cut()
 }
+
+// sending is while for what goes to the client.
+func (p *patience) sending(do func() error) error {
+	if p.swallows && p.unread() {
+		p.deadline(p.client.SetReadDeadline, p.router.now().Add(p.limit))
+		defer p.deadline(p.client.SetReadDeadline, time.Time{})
+	}
+	return p.while(p.client.SetWriteDeadline, do)
+}
+
+func (p *patience) unread() bool { return p.body != nil && !p.body.ended.Load() }
 
 // Write implements http.ResponseWriter.
 func (p *patience) Write(b []byte) (n int, err error) {
-	err = p.while(p.client.SetWriteDeadline, func() error { n, err = p.ResponseWriter.Write(b); return err })
+	err = p.sending(func() error { n, err = p.ResponseWriter.Write(b); return err })
 	return n, err
 }
 
@@ -88,13 +113,14 @@ func (p *patience) WriteHeader(status int) {
 		p.ResponseWriter.WriteHeader(status)
 		return
 	}
-	p.deadline(p.client.SetWriteDeadline, p.router.now().Add(p.limit))
-	p.ResponseWriter.WriteHeader(status)
-	p.deadline(p.client.SetWriteDeadline, time.Time{})
+	sent := p.sending(func() error { p.ResponseWriter.WriteHeader(status); return nil })
+	if sent != nil {
+		return // what is written after it tells
+	}
 }
 
 // FlushError is what an http.ResponseController calls.
-func (p *patience) FlushError() error { return p.while(p.client.SetWriteDeadline, p.client.Flush) }
+func (p *patience) FlushError() error { return p.sending(p.client.Flush) }
 
 // SetWriteDeadline is what an http.ResponseController calls: from then on that
 // deadline stands.
@@ -121,15 +147,17 @@ func (p *patience) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 type paced struct {
 	io.ReadCloser
 	of    *patience
-	ended bool
+	ended atomic.Bool
 }
 
 // Read implements io.Reader.
 func (b *paced) Read(to []byte) (n int, err error) {
-	if b.ended { // the connection is waiting for the next request
+	if b.ended.Load() { // the connection is waiting for the next request
 		return 0, io.EOF
 	}
 	err = b.of.while(b.of.client.SetReadDeadline, func() error { n, err = b.ReadCloser.Read(to); return err })
-	b.ended = errors.Is(err, io.EOF)
+	if errors.Is(err, io.EOF) {
+		b.ended.Store(true)
+	}
 	return n, err
 }
