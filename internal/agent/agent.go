@@ -59,12 +59,11 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err := opts.check(); err != nil {
 		return err
 	}
-	a, s := (*agent)(nil), (*servers)(nil)
+	enter := begin
 	if opts.Inherited.predecessor != nil {
-		a, s, err = takeOver(ctx, opts)
-	} else {
-		a, s, err = begin(ctx, opts)
+		enter = takeOver
 	}
+	a, s, err := enter(ctx, opts)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,10 @@ func open(t *testing.T, address, text string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // may be closed already
-	tcp := conn.(*net.TCPConn)
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("connection is %T", conn)
+	}
 	if err := errors.Join(tcp.SetReadBuffer(4<<10), tcp.SetDeadline(time.Now().Add(patient))); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +222,7 @@ func TestProgressAndPausesOfTheServiceAreNotCut(t *testing.T) {
 		}
 	})
 	all.Go(func() { // a WebSocket on which nobody says anything
-		socket, _, err := websocket.Dial(t.Context(), "ws://"+h.public+"/socket", nil)
+		socket, _, err := websocket.Dial(t.Context(), "ws://"+h.public+"/socket", nil) //nolint:bodyclose // the connection owns it
 		if err != nil {
 			t.Error(err)
 			return

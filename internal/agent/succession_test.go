@@ -155,7 +155,11 @@ func TestKilledAgentsClientsWaitAtTheSocketThatSystemdKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := listener.(*net.TCPListener).File()
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		t.Fatalf("listener is %T", listener)
+	}
+	file, err := tcp.File()
 	if err != nil {
 		t.Fatal(err)
 	}
