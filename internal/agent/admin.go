@@ -73,6 +73,10 @@ func change[T any](a *agent, do func(*http.Request, T) (api.Done, error)) http.H
 			return
 		}
 		done, err := do(r, order)
+		if errors.Is(err, errHandingOver) {
+			a.settled(r.Context())
+			w.Header().Set("Connection", "close")
+		}
 		a.answer(w, done, err)
 	}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
@@ -17,19 +17,14 @@ import (
 	"github.com/gapless-deploy/gapless/internal/agent/tally"
 )
 
-const (
-	// firstReady bounds how long the public address waits, at the start, for
-	// the instances it had before; clients queue in the meantime.
-	firstReady        = 3 * time.Second
-	readHeaderTimeout = 30 * time.Second
-	// publicIdle is longer than the idle timeout of the common load balancers
-	// in front, so that they never meet a connection being closed.
-	publicIdle = 75 * time.Second
-)
+// firstReady bounds how long the public address waits, at the start, for the
+// instances it had before; clients queue in the meantime.
+const firstReady = 3 * time.Second
 
 // agent is one host's platform at work.
 type agent struct {
 	opts   Options
+	locked *os.File // the lock of the state file
 	super  *supervisor.Supervisor
 	router *router.Router
 	book   *tally.Book
@@ -39,6 +34,9 @@ type agent struct {
 	fleets  map[api.Side]*supervisor.Fleet
 	leaving []leaving
 	taken   uint64 // snapshots of the state so far
+	// frozen is set while the agent hands over, and from then on if it did: it
+	// changes nothing. It is closed when that is decided.
+	frozen chan struct{}
 
 	disk disk
 
@@ -61,27 +59,83 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err := opts.check(); err != nil {
 		return err
 	}
+	enter := begin
+	if opts.Inherited.predecessor != nil {
+		enter = takeOver
+	}
+	a, s, err := enter(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.unlock()) }()
+	return a.serve(ctx, s)
+}
+
+// begin makes an agent that carries on where the last one ended.
+func begin(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) {
 	locked, err := lock(opts.State)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, locked.Close()) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, locked.Close())
+		}
+	}()
 	a, err := newAgent(opts)
 	if err != nil {
+		return nil, nil, err
+	}
+	a.locked = locked
+	s, err := a.servers()
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.public, s.admin, err = opts.listen(ctx); err != nil {
+		return nil, nil, err
+	}
+	if opts.Inherited.public != nil {
+		a.opts.Public = s.public.Addr().String()
+	}
+	if err := a.clean(); err != nil {
+		return nil, nil, errors.Join(err, s.close())
+	}
+	a.resume(ctx)
+	return a, s, nil
+}
+
+// takeOver makes an agent that another one hands over to.
+func takeOver(ctx context.Context, opts Options) (*agent, *servers, error) {
+	a, err := newAgent(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := a.servers()
+	if err != nil {
+		return nil, nil, err
+	}
+	release, err := a.super.Hold(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.resume(ctx)
+	a.awaitServing(ctx)
+	if err := a.takeCharge(ctx, s); err != nil {
+		return nil, nil, errors.Join(err, s.close(), a.unlock())
+	}
+	release()
+	return a, s, nil
+}
+
+// unlock lets go of the state file, unless that was done or handed over.
+func (a *agent) unlock() error {
+	if a.locked == nil {
+		return nil
+	}
+	if err := a.locked.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
 	}
-	admin, err := opts.listenAdmin(ctx)
-	if err != nil {
-		return err
-	}
-	public, err := opts.listenPublic()
-	if err != nil {
-		return errors.Join(err, admin.Close())
-	}
-	if err := a.resume(ctx); err != nil {
-		return errors.Join(err, admin.Close(), public.Close())
-	}
-	return a.serve(ctx, public, admin)
+	return nil
 }
 
 func newAgent(opts Options) (*agent, error) {
@@ -90,14 +144,16 @@ func newAgent(opts Options) (*agent, error) {
 		return nil, err
 	}
 	super, err := supervisor.New(supervisor.Options{
-		Owner: state.Owner, Logs: opts.Logs, HideEnv: opts.HideEnv, Now: opts.Now, Log: opts.Log,
+		Owner: state.Owner, Logs: opts.Logs, HideEnv: append(hidden(), opts.HideEnv...), Now: opts.Now, Log: opts.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &agent{
 		opts: opts, super: super, saved: state,
-		router: router.New(router.Options{TrustForwarded: opts.TrustForwarded, Now: opts.Now, Log: opts.Log}),
+		router: router.New(router.Options{
+			TrustForwarded: opts.TrustForwarded, SlowClient: opts.Limits.SlowClient, Now: opts.Now, Log: opts.Log,
+		}),
 		book:   tally.NewBook(opts.Now(), tally.Keep),
 		fleets: map[api.Side]*supervisor.Fleet{},
 		spent:  map[tally.Key]tally.Usage{},
@@ -106,18 +162,10 @@ func newAgent(opts Options) (*agent, error) {
 }
 
 // resume puts in place what the state file tells: instances that still run are
-// taken over, missing ones started, others of ours ended.
-func (a *agent) resume(ctx context.Context) error {
+// taken over, missing ones started.
+func (a *agent) resume(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.saved.write(a.opts.State); err != nil {
-		return err
-	}
-	if ended, err := a.super.Sweep(a.saved.processes()); err != nil {
-		return err
-	} else if ended > 0 {
-		a.opts.Log.Warn("ended instances that an earlier agent left behind", "count", ended)
-	}
 	for side, state := range a.saved.Sides {
 		if state.Desired > 0 {
 			a.fleets[side] = a.launch(ctx, side, state)
@@ -127,51 +175,98 @@ func (a *agent) resume(ctx context.Context) error {
 	if len(a.saved.Weights) > 0 {
 		a.shiftRouter(a.saved.Weights)
 	}
-	return nil
 }
 
-// serve answers on both addresses until ctx ends.
-func (a *agent) serve(ctx context.Context, public, admin net.Listener) error {
-	front := &http.Server{Handler: a.router, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: publicIdle}
-	back := &http.Server{Handler: a.handler(), ReadHeaderTimeout: readHeaderTimeout}
+// clean makes sure that the state can be written, and that nothing of ours runs
+// that is not in it.
+func (a *agent) clean() error {
+	if err := a.saved.write(a.opts.State); err != nil {
+		return err
+	}
+	ended, err := a.super.Sweep(a.saved.processes())
+	if ended > 0 {
+		a.opts.Log.Warn("ended instances that an earlier agent left behind", "count", ended)
+	}
+	return err
+}
+
+// serve answers on both addresses until ctx ends or another took charge.
+func (a *agent) serve(ctx context.Context, s *servers) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var all errgroup.Group
-	all.Go(func() error { a.tick(work); return nil })
-	all.Go(func() error { return served("admin", back.Serve(admin)) })
-	a.awaitServing(ctx)
-	all.Go(func() error { return served("public", front.Serve(public)) })
-	if a.opts.Serving != nil {
-		a.opts.Serving(public.Addr(), admin.Addr())
+	if a.opts.Inherited.predecessor != nil {
+		all.Go(func() error { a.follow(work); return nil })
 	}
-	a.opts.Log.Info("agent serves", "service", a.opts.Service, "public", public.Addr().String(), "admin", admin.Addr().String())
-	<-ctx.Done()
-	err := a.end(ctx, front, back)
+	tick, still := context.WithCancel(work)
+	defer still()
+	all.Go(func() error { a.tick(tick); return nil })
+	all.Go(func() error { s.certificate.follow(work, a.opts.Log); return nil })
+	all.Go(func() error { return s.served("admin", s.back.Serve(s.admin)) })
+	if a.opts.Inherited.predecessor == nil {
+		a.awaitServing(ctx)
+	}
+	all.Go(func() error { return s.served("public", s.serveFront()) })
+	a.began(s)
+	next := a.work(ctx, s)
+	var err error
+	if next != nil {
+		still() // what is counted from now on is the successor's
+		err = a.depart(ctx, s, next)
+	} else {
+		err = a.end(ctx, s)
+	}
 	stop()
 	return errors.Join(err, all.Wait())
 }
 
-func served(name string, err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+// began tells that both addresses answer.
+func (a *agent) began(s *servers) {
+	public, admin := s.public.Addr(), s.admin.Addr()
+	if a.opts.Serving != nil {
+		a.opts.Serving(public, admin)
 	}
-	return fmt.Errorf("%s address: %w", name, err)
+	a.opts.Log.Info("agent serves", "service", a.opts.Service, "public", public.String(), "admin", admin.String(), "pid", os.Getpid())
+	if a.opts.Inherited.predecessor == nil { // which tells it itself
+		a.notifySystemd(daemon.SdNotifyReady)
+	}
 }
 
-// awaitServing gives the instances of sides with a weight a moment to answer.
+// work goes on until ctx ends, or a successor took charge, which it returns.
+func (a *agent) work(ctx context.Context, s *servers) *successor {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.opts.Upgrade:
+		}
+		next, err := a.handOver(ctx, s)
+		if err == nil {
+			return next
+		}
+		a.opts.Log.Error("not handed over, this agent goes on", "error", err)
+	}
+}
+
+// awaitServing gives the instances of sides with a weight a moment to answer: one
+// each, and all of them where another agent serves in the meantime.
 func (a *agent) awaitServing(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstReady)
 	defer cancel()
 	a.mu.Lock()
-	var serving []*supervisor.Fleet
+	serving := map[*supervisor.Fleet]int{}
 	for side, fleet := range a.fleets {
-		if a.saved.Weights[side] > 0 {
-			serving = append(serving, fleet)
+		if a.saved.Weights[side] == 0 {
+			continue
+		}
+		serving[fleet] = 1
+		if a.opts.Inherited.predecessor != nil {
+			serving[fleet] = a.saved.Sides[side].Desired
 		}
 	}
 	a.mu.Unlock()
-	for _, fleet := range serving {
-		if err := fleet.AwaitReady(ctx, 1); err != nil {
+	for fleet, wanted := range serving {
+		if err := fleet.AwaitReady(ctx, wanted); err != nil {
 			a.opts.Log.Warn("public address opens before its instances are ready", "error", err)
 		}
 	}
@@ -179,11 +274,12 @@ func (a *agent) awaitServing(ctx context.Context) {
 
 // end lets requests in flight finish, then ends the instances and writes down
 // that none is left.
-func (a *agent) end(ctx context.Context, front, back *http.Server) error {
+func (a *agent) end(ctx context.Context, s *servers) error {
+	a.notifySystemd(daemon.SdNotifyStopping)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Drain)
 	defer cancel()
 	var faults []error
-	if err := front.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.front.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		faults = append(faults, fmt.Errorf("public address: %w", err))
 	}
 	a.mu.Lock()
@@ -199,8 +295,8 @@ func (a *agent) end(ctx context.Context, front, back *http.Server) error {
 	for _, fleet := range fleets {
 		all.Go(func() error { _, err := fleet.Stop(drain); return err })
 	}
-	faults = append(faults, all.Wait(), back.Close())
-	faults = append(faults, a.save(), front.Close())
+	faults = append(faults, all.Wait(), s.back.Close())
+	faults = append(faults, a.save(), s.front.Close())
 	return errors.Join(faults...)
 }
 
@@ -211,7 +307,7 @@ func (a *agent) launch(ctx context.Context, side api.Side, state savedSide) *sup
 		Side: side, Revision: state.Revision, Spec: state.Spec,
 		Launch: state.Launch, Places: state.places(), Serving: state.serving(), Known: state.Processes,
 		Door: func(address string) supervisor.Target {
-			return a.router.Add(address, key, a.book.Series(key, state.Spec.SlowOver.Std()))
+			return a.door(a.router.Add(address, key, a.book.Series(key, state.Spec.SlowOver.Std())))
 		},
 		Changed: a.notice,
 	})
@@ -229,6 +325,10 @@ func (a *agent) notice() {
 // must not stand behind a slow disk because an instance was started again.
 func (a *agent) save() error {
 	a.mu.Lock()
+	if a.frozen != nil {
+		a.mu.Unlock()
+		return nil // the successor's, or done when the hand-over has failed
+	}
 	snapshot := a.snapshot(a.saved)
 	a.mu.Unlock()
 	return a.disk.write(snapshot, a.opts.State)

@@ -18,6 +18,9 @@ import (
 
 // fresh refuses a change that was decided on another state. a.mu is held.
 func (a *agent) fresh(token string) error {
+	if a.frozen != nil {
+		return errHandingOver
+	}
 	if token == a.saved.token() {
 		return nil
 	}

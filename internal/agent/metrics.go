@@ -30,6 +30,7 @@ type collector struct {
 	cpu, memory, weight, inFlight     *prometheus.Desc
 	instances, restarts               *prometheus.Desc
 	unserved, retried, diverted, cuts *prometheus.Desc
+	slowClients                       *prometheus.Desc
 }
 
 func newCollector(a *agent) *collector {
@@ -39,21 +40,22 @@ func newCollector(a *agent) *collector {
 	}
 	of := []string{"side", "revision", "digest"}
 	return &collector{
-		agent:     a,
-		requests:  desc("requests_total", "Public requests that ended.", of...),
-		errors:    desc("request_errors_total", "Public requests answered 5xx or broken off by the instance.", of...),
-		slow:      desc("slow_requests_total", "Public requests that took longer than slow_over.", of...),
-		duration:  desc("request_duration_seconds", "Duration of public requests.", of...),
-		cpu:       desc("cpu_seconds_total", "CPU time used by all instances together, while they are watched.", of...),
-		memory:    desc("memory_bytes", "Mean resident size of an instance.", of...),
-		weight:    desc("weight_ratio", "Share of public traffic.", "side"),
-		inFlight:  desc("requests_in_flight", "Requests that an instance has now.", append(of, "instance")...),
-		instances: desc("instances", "Instances by phase.", append(of, "phase")...),
-		restarts:  desc("instance_restarts", "Restarts of an instance since its launch.", append(of, "instance")...),
-		unserved:  desc("unserved_requests_total", "Public requests answered 503 because no instance could take them."),
-		retried:   desc("retried_requests_total", "Attempts that an instance refused before anything was written, made again elsewhere."),
-		diverted:  desc("diverted_requests_total", "Public requests taken by the other serving side for want of a ready instance."),
-		cuts:      desc("cut_requests_total", "Requests still in flight at the end of a drain."),
+		agent:       a,
+		requests:    desc("requests_total", "Public requests that ended.", of...),
+		errors:      desc("request_errors_total", "Public requests answered 5xx or broken off by the instance.", of...),
+		slow:        desc("slow_requests_total", "Public requests that took longer than slow_over.", of...),
+		duration:    desc("request_duration_seconds", "Duration of public requests.", of...),
+		cpu:         desc("cpu_seconds_total", "CPU time used by all instances together, while they are watched.", of...),
+		memory:      desc("memory_bytes", "Mean resident size of an instance.", of...),
+		weight:      desc("weight_ratio", "Share of public traffic.", "side"),
+		inFlight:    desc("requests_in_flight", "Requests that an instance has now.", append(of, "instance")...),
+		instances:   desc("instances", "Instances by phase.", append(of, "phase")...),
+		restarts:    desc("instance_restarts", "Restarts of an instance since its launch.", append(of, "instance")...),
+		unserved:    desc("unserved_requests_total", "Public requests answered 503 because no instance could take them."),
+		retried:     desc("retried_requests_total", "Attempts that an instance refused before anything was written, made again elsewhere."),
+		diverted:    desc("diverted_requests_total", "Public requests taken by the other serving side for want of a ready instance."),
+		cuts:        desc("cut_requests_total", "Requests still in flight at the end of a drain."),
+		slowClients: desc("slow_clients_cut_total", "Public requests ended because the client made no progress."),
 	}
 }
 
@@ -61,7 +63,7 @@ func newCollector(a *agent) *collector {
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.requests, c.errors, c.slow, c.duration, c.cpu, c.memory, c.weight, c.inFlight,
-		c.instances, c.restarts, c.unserved, c.retried, c.diverted, c.cuts,
+		c.instances, c.restarts, c.unserved, c.retried, c.diverted, c.cuts, c.slowClients,
 	} {
 		out <- d
 	}
@@ -84,6 +86,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	counter(c.retried, float64(stats.Retried))
 	counter(c.diverted, float64(stats.Diverted))
 	counter(c.cuts, float64(stats.Cut))
+	counter(c.slowClients, float64(stats.Slow))
 	c.agent.reading.Lock()
 	for key, used := range c.agent.spent {
 		counter(c.cpu, used.CPUSeconds, labelsOf(key)...)

@@ -38,6 +38,17 @@ type Options struct {
 	// TrustForwarded keeps the X-Forwarded-* headers of clients; only right
 	// behind another proxy.
 	TrustForwarded bool
+	// Certificate, if it is named, has the public address speak TLS.
+	Certificate CertificateFiles
+	Limits      Limits
+	// Inherited is what an earlier agent or systemd passed to this process.
+	Inherited Inherited
+	// Upgrade asks, with each value, to start Command and hand over to it.
+	Upgrade <-chan os.Signal
+	// Command is how this program was started, its name first.
+	Command []string
+	// Takeover is how long a successor has to come up (default 30s).
+	Takeover time.Duration
 	// HideEnv names variables of the agent that instances must not see.
 	HideEnv []string
 	// Listen opens listeners; nil for net.Listen.
@@ -57,6 +68,10 @@ func (o Options) withDefaults() Options {
 	if o.Drain == 0 {
 		o.Drain = defaultDrain
 	}
+	if o.Takeover == 0 {
+		o.Takeover = defaultTakeover
+	}
+	o.Limits = o.Limits.withDefaults()
 	if o.Listen == nil {
 		o.Listen = net.Listen
 	}
@@ -80,7 +95,7 @@ func (o Options) check() error {
 	if _, port, err := net.SplitHostPort(o.Public); err != nil || port == "" {
 		faults = append(faults, fmt.Errorf("public address %q: must be HOST:PORT or :PORT", o.Public))
 	}
-	faults = append(faults, api.CheckToken(o.Token))
+	faults = append(faults, api.CheckToken(o.Token), o.Certificate.check(), o.Limits.check())
 	return errors.Join(faults...)
 }
 
@@ -117,11 +132,18 @@ func (o Options) listenAdmin(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", o.Admin, err)
 	}
-	if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		err := fmt.Errorf("admin address %s: opened %s, which is not loopback", o.Admin, listener.Addr())
+	if err := onlyLoopback(listener); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	return listener, nil
+}
+
+// onlyLoopback refuses a listener that is reachable from outside.
+func onlyLoopback(admin net.Listener) error {
+	if tcp, ok := admin.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		return fmt.Errorf("admin address: %s is not loopback", admin.Addr())
+	}
+	return nil
 }
 
 // loopback refuses a host any of whose addresses is reachable from outside.

@@ -33,14 +33,8 @@ func alive(pid int) bool {
 // separate runs an agent in a process of its own, so that it can be killed.
 func separate(t *testing.T, opts agent.Options) (*host, *exec.Cmd) {
 	t.Helper()
-	told, err := json.Marshal(map[string]string{
-		"Service": opts.Service, "Public": opts.Public, "Admin": opts.Admin, "Token": opts.Token, "State": opts.State,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "TEST_ROLE=agent", "TEST_AGENT="+string(told))
+	cmd.Env = append(os.Environ(), asAgent(t, opts)...)
 	cmd.Stderr = t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.StdoutPipe()
@@ -58,12 +52,25 @@ func separate(t *testing.T, opts agent.Options) (*host, *exec.Cmd) {
 			cmd.Wait() //nolint:errcheck // how it ends is not this test's subject
 		}
 	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "serving\n" {
+	if line, err := bufio.NewReader(out).ReadString('\n'); !strings.HasPrefix(line, "serving ") {
 		t.Fatalf("agent said %q, %v", line, err)
 	}
 	h := &host{t: t, public: opts.Public, admin: opts.Admin, state: opts.State}
 	h.client = client(t, opts.Admin)
 	return h, cmd
+}
+
+// asAgent is the environment that makes this program an agent.
+func asAgent(t *testing.T, opts agent.Options) []string {
+	t.Helper()
+	told, err := json.Marshal(map[string]any{
+		"Service": opts.Service, "Public": opts.Public, "Admin": opts.Admin, "Token": opts.Token, "State": opts.State,
+		"Drain": opts.Drain, "Takeover": opts.Takeover,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"TEST_ROLE=agent", "TEST_AGENT=" + string(told)}
 }
 
 func kill(t *testing.T, cmd *exec.Cmd) {

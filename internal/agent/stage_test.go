@@ -90,6 +90,26 @@ func newService() http.Handler {
 		say(w, fmt.Sprint(os.Getenv("VERSION"), " ", os.Getpid()))
 	})
 	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { say(w, os.Getenv(r.FormValue("name"))) })
+	mux.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { say(w, r.Header.Get(r.FormValue("name"))) })
+	mux.HandleFunc("/pause", func(w http.ResponseWriter, r *http.Request) {
+		if kind := r.FormValue("type"); kind != "" {
+			w.Header().Set("Content-Type", kind)
+		}
+		say(w, "before\n")
+		if r.FormValue("body") == "" && r.ContentLength <= 0 {
+			http.NewResponseController(w).Flush() //nolint:errcheck // the test sees what is missing
+		}
+		<-time.After(900 * time.Millisecond)
+		io.Copy(io.Discard, r.Body) //nolint:errcheck // the test sees what is missing
+		say(w, "after\n")
+	})
+	mux.HandleFunc("/flood", func(w http.ResponseWriter, _ *http.Request) {
+		for block := make([]byte, 64<<10); ; {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(w, r.Body); err != nil {
 			panic(http.ErrAbortHandler)
@@ -145,7 +165,14 @@ func runAgent() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	opts.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	opts.Serving = func(net.Addr, net.Addr) { fmt.Println("serving") }
+	opts.Serving = func(net.Addr, net.Addr) { fmt.Println("serving", os.Getpid()) }
+	var err error
+	if opts.Inherited, err = agent.Inherit(); err != nil {
+		return err
+	}
+	upgrade := make(chan os.Signal, 1)
+	signal.Notify(upgrade, syscall.SIGHUP)
+	opts.Upgrade, opts.Command = upgrade, os.Args
 	return agent.Run(ctx, opts)
 }
 
@@ -153,11 +180,15 @@ func runAgent() error {
 type plain struct{ *agent.Options }
 
 func (p *plain) UnmarshalJSON(raw []byte) error {
-	var o struct{ Service, Public, Admin, Token, State string }
+	var o struct {
+		Service, Public, Admin, Token, State string
+		Drain, Takeover                      time.Duration
+	}
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return err
 	}
 	p.Service, p.Public, p.Admin, p.Token, p.State = o.Service, o.Public, o.Admin, o.Token, o.State
+	p.Drain, p.Takeover = o.Drain, o.Takeover
 	return nil
 }
 

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/agent"
@@ -20,6 +23,13 @@ type agentCmd struct {
 	StateDir string        `default:".gapless-agent" placeholder:"DIR" help:"Directory for the agent's state and the instances' output (default .gapless-agent)."`
 	Drain    time.Duration `default:"30s" help:"How long requests in flight go on when the agent itself ends (default 30s)."`
 	Trust    bool          `name:"trust-forwarded" help:"Keep the X-Forwarded-* headers of clients; only behind another proxy."`
+	TLSCert  string        `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM: the public address speaks TLS. Read again when it changes."`
+	TLSKey   string        `name:"tls-key" placeholder:"FILE" help:"Private key of --tls-cert in PEM."`
+
+	MaxHeader     int           `default:"65536" placeholder:"BYTES" help:"Largest head of a request (default 65536)."`
+	HeaderTimeout time.Duration `default:"10s" help:"How long a client may take to send the head of a request (default 10s)."`
+	Idle          time.Duration `default:"75s" help:"How long a connection stays open without a request (default 75s)."`
+	SlowClient    time.Duration `default:"1m" help:"How long a client may make no progress in sending a body or taking an answer (default 1m)."`
 }
 
 // Run keeps the agent running until it is told to end.
@@ -36,10 +46,22 @@ func (c *agentCmd) Run(ctx context.Context, env *environment) error {
 		}
 	}
 	env.out.hide(token)
+	inherited, err := agent.Inherit()
+	if err != nil {
+		return err
+	}
+	upgrade := make(chan os.Signal, 1)
+	signal.Notify(upgrade, syscall.SIGHUP)
+	defer signal.Stop(upgrade)
 	log := slog.New(slog.NewTextHandler(env.out.errors(), nil))
 	return agent.Run(ctx, agent.Options{
 		Service: c.Service, Public: c.Listen, Admin: c.Admin, Token: token,
 		State: filepath.Join(c.StateDir, "state.json"), Drain: c.Drain, TrustForwarded: c.Trust,
+		Certificate: agent.CertificateFiles{Cert: c.TLSCert, Key: c.TLSKey},
+		Limits: agent.Limits{
+			Header: c.MaxHeader, HeaderTimeout: c.HeaderTimeout, Idle: c.Idle, SlowClient: c.SlowClient,
+		},
+		Inherited: inherited, Upgrade: upgrade, Command: os.Args,
 		HideEnv: []string{name}, Log: log,
 		Serving: func(public, admin net.Addr) {
 			log.Info("serving", "service", c.Service, "public", public.String(), "admin", admin.String())

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -68,8 +67,9 @@ func (r *Router) failed(w http.ResponseWriter, request *http.Request, err error)
 		w.Header().Set("Retry-After", "1")
 		w.Header().Set(headerError, "no instance is ready")
 		http.Error(w, "no instance is ready; try again soon", http.StatusServiceUnavailable)
-	case errors.Is(err, context.Canceled) && request.Context().Err() != nil:
-		w.WriteHeader(499) // nobody reads it: the client has gone
+	case request.Context().Err() != nil: // the client has gone, or made no progress
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusRequestTimeout)
 	default:
 		if ok {
 			e.broken = true

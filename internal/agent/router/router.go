@@ -21,14 +21,19 @@ type Options struct {
 	// TrustForwarded keeps and extends the X-Forwarded-* headers of clients;
 	// only right behind another proxy that sets them.
 	TrustForwarded bool
-	Now            func() time.Time
-	Log            *slog.Logger
+	// SlowClient is the longest time that a client may make no progress in
+	// sending a body or taking an answer.
+	SlowClient time.Duration
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // Router is an http.Handler for public traffic.
 type Router struct {
-	now   func() time.Time
-	proxy *httputil.ReverseProxy
+	now func() time.Time
+	// slowClient is how long a client may make no progress.
+	slowClient time.Duration
+	proxy      *httputil.ReverseProxy
 
 	mu      sync.RWMutex
 	weights api.Weights
@@ -47,13 +52,14 @@ type Stats struct {
 	Retried  uint64 // not written to an instance that refused, sent to another
 	Diverted uint64 // taken by the other serving side for want of a ready instance
 	Cut      uint64 // still in flight at the end of a drain
+	Slow     uint64 // ended because the client made no progress
 }
 
-type stats struct{ unserved, retried, diverted, cut atomic.Uint64 }
+type stats struct{ unserved, retried, diverted, cut, slow atomic.Uint64 }
 
 // New makes a router that serves nobody until it has instances and a split.
 func New(opts Options) *Router {
-	r := &Router{now: opts.Now}
+	r := &Router{now: opts.Now, slowClient: opts.SlowClient}
 	r.proxy = newProxy(r, opts)
 	return r
 }
@@ -78,11 +84,17 @@ func (r *Router) Stats() Stats {
 		Retried:  r.stats.retried.Load(),
 		Diverted: r.stats.diverted.Load(),
 		Cut:      r.stats.cut.Load(),
+		Slow:     r.stats.slow.Load(),
 	}
 }
 
 // ServeHTTP takes one public request to an instance and its answer back.
 func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if r.slowClient > 0 {
+		patience, watched, done := r.patient(w, request)
+		defer done()
+		w, request = patience, watched
+	}
 	serving := &exchange{router: r, client: w, start: r.now()}
 	defer serving.finish()
 	r.proxy.ServeHTTP(w, request.WithContext(serving.in(request.Context())))

@@ -41,8 +41,11 @@ func (in *instance) run(ctx context.Context, known *Process) {
 	defer close(in.done)
 	backoff := firstBackoff
 	for ctx.Err() == nil {
-		p, err := in.begin(known)
+		p, err := in.begin(ctx, known)
 		known = nil
+		if err != nil && ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			in.note(api.Waiting, func() { in.fault = err.Error() })
 		} else {
@@ -65,8 +68,8 @@ func (in *instance) run(ctx context.Context, known *Process) {
 	}
 }
 
-// begin takes over the known process or starts another.
-func (in *instance) begin(known *Process) (*process, error) {
+// begin takes over the known process or starts another, once it may.
+func (in *instance) begin(ctx context.Context, known *Process) (*process, error) {
 	super := in.fleet.super
 	p, adopted := (*process)(nil), false
 	if known != nil {
@@ -76,7 +79,11 @@ func (in *instance) begin(known *Process) (*process, error) {
 		}
 	}
 	if !adopted {
-		var err error
+		err := super.starts.Acquire(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		defer super.starts.Release(1)
 		if p, err = super.start(in.name, in.fleet.order.Spec); err != nil {
 			return nil, err
 		}

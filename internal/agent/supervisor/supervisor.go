@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/gapless-deploy/gapless/internal/agent/api"
 )
 
@@ -40,6 +42,7 @@ type Options struct {
 type Supervisor struct {
 	opts   Options
 	groups *groups
+	starts *semaphore.Weighted // held by each start, whole by a hold
 }
 
 // New makes a supervisor and its directory for logs.
@@ -47,7 +50,7 @@ func New(opts Options) (*Supervisor, error) {
 	if err := os.MkdirAll(opts.Logs, 0o700); err != nil {
 		return nil, fmt.Errorf("directory for logs: %w", err)
 	}
-	return &Supervisor{opts: opts, groups: newGroups(opts.Now)}, nil
+	return &Supervisor{opts: opts, groups: newGroups(opts.Now), starts: semaphore.NewWeighted(everyStart)}, nil
 }
 
 // Target is an instance as the router knows it. See router.Instance.

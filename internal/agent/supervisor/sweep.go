@@ -16,13 +16,22 @@ const sweepGrace = 3 * time.Second
 // was being ended, and those an agent started and was killed before it wrote
 // them down. It returns how many it found.
 func (s *Supervisor) Sweep(keep []Process) (int, error) {
+	found, err := s.strays(keep)
+	if err != nil {
+		return 0, err
+	}
+	return len(found), s.endAll(found)
+}
+
+// strays lists processes of this agent other than keep.
+func (s *Supervisor) strays(keep []Process) ([]Process, error) {
 	kept := map[int]bool{}
 	for _, known := range keep {
 		kept[known.PID] = s.isOurs(known)
 	}
 	all, err := procfs.AllProcs()
 	if err != nil {
-		return 0, fmt.Errorf("list processes: %w", err)
+		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	var stray []Process
 	for _, proc := range all {
@@ -34,7 +43,7 @@ func (s *Supervisor) Sweep(keep []Process) (int, error) {
 			stray = append(stray, Process{PID: stat.PID, Start: stat.Starttime})
 		}
 	}
-	return len(stray), s.endAll(stray)
+	return stray, nil
 }
 
 func (s *Supervisor) endAll(stray []Process) error {

@@ -40,18 +40,19 @@ type entry struct {
 	idle   int // cuts in a row without a request or an instance
 }
 
-// row is what a series gained between two cuts.
+// row is what a series gained between two cuts. It is carried to another
+// process as it is.
 type row struct {
-	key       Key
-	from, to  time.Time
-	split     uint64
-	weights   api.Weights
-	slowOver  time.Duration
-	requests  uint32
-	errors    uint32
-	slow      uint32
-	durations [buckets]uint32
-	usage     Usage
+	Key       Key
+	From, To  time.Time
+	Split     uint64
+	Weights   api.Weights
+	SlowOver  time.Duration
+	Requests  uint32
+	Errors    uint32
+	Slow      uint32
+	Durations [buckets]uint32
+	Usage     Usage
 }
 
 // NewBook starts a book at now, holding at most kept rows.
@@ -64,15 +65,21 @@ func NewBook(now time.Time, kept int) *Book {
 func (b *Book) Series(key Key, slowOver time.Duration) *Series {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	series := b.entry(key).series
+	series.mu.Lock()
+	series.slowOver = slowOver
+	series.mu.Unlock()
+	return series
+}
+
+// entry returns the one for key, made on first use. b.mu is held.
+func (b *Book) entry(key Key) *entry {
 	known, ok := b.open[key]
 	if !ok {
 		known = &entry{series: &Series{bounds: b.bounds}}
 		b.open[key] = known
 	}
-	known.series.mu.Lock()
-	known.series.slowOver = slowOver
-	known.series.mu.Unlock()
-	return known.series
+	return known
 }
 
 // Totals returns the counts of every series since it began.
@@ -123,11 +130,11 @@ func (b *Book) close(now time.Time, usage map[Key]Usage) {
 		}
 		known.seen, known.idle = totals, 0
 		added := row{
-			key: key, from: b.cut, to: now, split: b.split, weights: b.weight, slowOver: known.series.limit(),
-			requests: uint32(gained.Requests), errors: uint32(gained.Errors), slow: uint32(gained.Slow), usage: used,
+			Key: key, From: b.cut, To: now, Split: b.split, Weights: b.weight, SlowOver: known.series.limit(),
+			Requests: uint32(gained.Requests), Errors: uint32(gained.Errors), Slow: uint32(gained.Slow), Usage: used,
 		}
 		for i, n := range gained.Durations {
-			added.durations[i] = uint32(n)
+			added.Durations[i] = uint32(n)
 		}
 		b.add(added)
 	}
@@ -139,7 +146,7 @@ func (b *Book) add(added row) {
 		b.rows = append(b.rows, added)
 		return
 	}
-	b.from = later(b.from, b.rows[b.next].to)
+	b.from = later(b.from, b.rows[b.next].To)
 	b.rows[b.next] = added
 	b.next = (b.next + 1) % b.kept
 }

@@ -65,6 +65,23 @@ func (s *Series) limit() time.Duration {
 	return s.slowOver
 }
 
+func (s *Series) add(gained Totals) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.totals = s.totals.plus(gained)
+}
+
+func (t Totals) plus(more Totals) Totals {
+	t.Requests += more.Requests
+	t.Errors += more.Errors
+	t.Slow += more.Slow
+	t.Seconds += more.Seconds
+	for i := range t.Durations {
+		t.Durations[i] += more.Durations[i]
+	}
+	return t
+}
+
 func (t Totals) minus(earlier Totals) Totals {
 	t.Requests -= earlier.Requests
 	t.Errors -= earlier.Errors

@@ -16,13 +16,13 @@ func (b *Book) Since(since time.Time, resolution api.Resolution) api.Counts {
 	var order []*merging
 	for i := range b.rows {
 		r := &b.rows[(b.next+i)%len(b.rows)]
-		if r.from.Before(since) {
+		if r.From.Before(since) {
 			continue
 		}
-		known := open[r.key]
+		known := open[r.Key]
 		if known == nil || resolution == api.PerSecond || !known.takes(r) {
 			known = newMerging(r)
-			open[r.key] = known
+			open[r.Key] = known
 			order = append(order, known)
 		}
 		known.add(r)
@@ -50,33 +50,33 @@ type merging struct {
 
 func newMerging(r *row) *merging {
 	return &merging{
-		split: r.split, allKnown: true,
+		split: r.Split, allKnown: true,
 		out: api.Sample{
-			Side: r.key.Side, Revision: r.key.Revision, From: r.from, To: r.from,
-			Weights: r.weights, SlowOver: api.Duration(r.slowOver), Durations: make([]uint64, buckets),
+			Side: r.Key.Side, Revision: r.Key.Revision, From: r.From, To: r.From,
+			Weights: r.Weights, SlowOver: api.Duration(r.SlowOver), Durations: make([]uint64, buckets),
 		},
 	}
 }
 
 // takes tells whether r continues the sample without a hole or a change.
 func (m *merging) takes(r *row) bool {
-	return m.split == r.split && m.out.To.Equal(r.from) && m.out.SlowOver.Std() == r.slowOver
+	return m.split == r.Split && m.out.To.Equal(r.From) && m.out.SlowOver.Std() == r.SlowOver
 }
 
 func (m *merging) add(r *row) {
-	m.out.To = r.to
-	m.out.Requests += uint64(r.requests)
-	m.out.Errors += uint64(r.errors)
-	m.out.Slow += uint64(r.slow)
-	for i, n := range r.durations {
+	m.out.To = r.To
+	m.out.Requests += uint64(r.Requests)
+	m.out.Errors += uint64(r.Errors)
+	m.out.Slow += uint64(r.Slow)
+	for i, n := range r.Durations {
 		m.out.Durations[i] += uint64(n)
 	}
-	seconds := r.to.Sub(r.from).Seconds()
+	seconds := r.To.Sub(r.From).Seconds()
 	m.seconds += seconds
-	m.instances += float64(r.usage.Instances) * seconds
-	m.cpu += r.usage.CPUSeconds
-	m.memory += r.usage.MemoryBytes * seconds
-	m.allKnown = m.allKnown && r.usage.Known
+	m.instances += float64(r.Usage.Instances) * seconds
+	m.cpu += r.Usage.CPUSeconds
+	m.memory += r.Usage.MemoryBytes * seconds
+	m.allKnown = m.allKnown && r.Usage.Known
 }
 
 func (m *merging) sample() api.Sample {
