@@ -73,7 +73,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 
 // begin makes an agent that carries on where the last one ended.
 func begin(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) {
-	locked, err := lock(opts.State)
+	locked, err := lock(ctx, opts.State)
 	if err != nil {
 		return nil, nil, err
 	}

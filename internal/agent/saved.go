@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -226,8 +227,12 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// lockPatience is how long the lock may take to come free: the kernel lets go
+// of it some time after a killed agent is seen to have ended.
+const lockPatience = time.Second
+
 // lock keeps a second agent off the same state file until the process ends.
-func lock(path string) (*os.File, error) {
+func lock(ctx context.Context, path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
@@ -235,9 +240,17 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		err := fmt.Errorf("state %s: another agent works on it", path)
-		return nil, errors.Join(err, file.Close())
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	ticker := time.NewTicker(lockPatience / 50)
+	defer ticker.Stop()
+	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		select {
+		case <-ctx.Done():
+			err := fmt.Errorf("state %s: another agent works on it", path)
+			return nil, errors.Join(err, file.Close())
+		case <-ticker.C:
+		}
 	}
 	return file, nil
 }

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -84,8 +85,8 @@ func (s *session) roll(ctx context.Context, to rollout.Spec, n int, test bool) (
 		cut += more
 		return err
 	})
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", context.Cause(limited), err)
+	if cause := context.Cause(limited); err != nil && cause != nil && ctx.Err() == nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	if oerr := s.observe(ctx); err == nil {
 		err = oerr
