@@ -111,9 +111,9 @@ type fault struct{ from, to time.Time }
 func New(o Options) *Ledger {
 	return &Ledger{
 		candidate: o.Candidate, crashes: o.Crashes,
-		sum:       Summary{Answered: map[string]int64{}, candidate: o.Candidate},
-		causes:    map[string]*Cause{},
-		recent:    make([]seen, 0, cmp.Or(o.Recent, defaultRecent)),
+		sum:    Summary{Answered: map[string]int64{}, candidate: o.Candidate},
+		causes: map[string]*Cause{},
+		recent: make([]seen, 0, cmp.Or(o.Recent, defaultRecent)),
 	}
 }
 
