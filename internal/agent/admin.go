@@ -30,6 +30,9 @@ func (a *agent) handler() http.Handler {
 	guarded.HandleFunc("PUT /v1/sides/{side}", change(a, func(r *http.Request, to api.Launch) (api.Done, error) {
 		return a.launchSide(r.Context(), api.Side(r.PathValue("side")), to)
 	}))
+	guarded.HandleFunc("PUT /v1/sides/{side}/instances", change(a, func(r *http.Request, to api.Scale) (api.Done, error) {
+		return a.scale(r.Context(), api.Side(r.PathValue("side")), to)
+	}))
 	guarded.HandleFunc("DELETE /v1/sides/{side}", change(a, func(r *http.Request, to api.Retire) (api.Done, error) {
 		return a.retire(r.Context(), api.Side(r.PathValue("side")), to)
 	}))

@@ -123,6 +123,7 @@ func (a *agent) resume(ctx context.Context) error {
 			a.fleets[side] = a.launch(ctx, side, state)
 		}
 	}
+	a.remember()
 	if len(a.saved.Weights) > 0 {
 		a.shiftRouter(a.saved.Weights)
 	}
@@ -208,7 +209,7 @@ func (a *agent) launch(ctx context.Context, side api.Side, state savedSide) *sup
 	key := tally.Key{Side: side, Revision: state.Revision}
 	return a.super.Launch(ctx, supervisor.Order{
 		Side: side, Revision: state.Revision, Spec: state.Spec,
-		Launch: state.Launch, Known: state.Processes,
+		Launch: state.Launch, Places: state.places(), Serving: state.serving(), Known: state.Processes,
 		Door: func(address string) supervisor.Target {
 			return a.router.Add(address, key, a.book.Series(key, state.Spec.SlowOver.Std()))
 		},
@@ -248,7 +249,7 @@ func (a *agent) snapshot(state saved) snapshot {
 	for side, kept := range state.Sides {
 		kept.Processes = nil
 		if fleet := a.fleets[side]; fleet != nil {
-			kept.Processes = fleet.Processes()
+			kept.Processes = kept.of(side, fleet.Processes())
 		}
 		state.Sides[side] = kept
 	}

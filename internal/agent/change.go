@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
 	"time"
 
@@ -63,9 +65,13 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	if err != nil {
 		return api.Done{}, err
 	}
+	instances, err := countOf(order, spec)
+	if err != nil {
+		return api.Done{}, err
+	}
 	before, known := a.saved.Sides[side]
 	if known && before.Desired > 0 && before.Revision == order.Revision && same(before.Spec, spec) {
-		return a.measureBy(spec.SlowOver)
+		return a.complete(side, instances, spec.SlowOver, order.Sessions)
 	}
 	if weight := a.saved.Weights[side]; weight > 0 {
 		return api.Done{}, api.Refuse(api.CodeServing, "launch %s on %s: %s takes %s of the traffic there",
@@ -73,8 +79,9 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	}
 	next := a.saved.clone()
 	next.Launches++
-	next.Sides[side] = savedSide{Revision: order.Revision, Spec: spec, Desired: spec.Instances, Launch: next.Launches}
+	next.Sides[side] = savedSide{Revision: order.Revision, Spec: spec, Desired: instances, Launch: next.Launches}
 	a.compare(next, spec.SlowOver)
+	next.keepSessions(order.Sessions)
 	former := a.fleets[side]
 	delete(a.fleets, side)
 	if err := a.commit(next); err != nil {
@@ -83,9 +90,10 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 		}
 		return api.Done{}, err
 	}
+	a.remember()
 	a.dismiss(ctx, side, former)
 	a.fleets[side] = a.launch(ctx, side, a.saved.Sides[side])
-	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", spec.Instances)
+	a.opts.Log.Info("launch", "side", side, "revision", order.Revision.ID, "instances", instances)
 	return api.Done{Token: a.saved.token()}, nil
 }
 
@@ -95,18 +103,41 @@ func same(a, b api.Spec) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// measureBy counts as slow what is over the limit, on both sides. a.mu is held.
-func (a *agent) measureBy(slowOver api.Duration) (api.Done, error) {
-	next := a.saved.clone()
-	if a.compare(next, slowOver) {
-		if err := a.commit(next); err != nil {
-			return api.Done{}, err
-		}
+// complete starts what a side that was launched before lacks, lets all of it
+// serve, and sets what holds for both sides. a.mu is held.
+func (a *agent) complete(side api.Side, instances int, slowOver api.Duration, sessions *api.Sessions) (api.Done, error) {
+	next, stands := a.saved.clone(), a.saved.Sides[side]
+	instances = max(instances, stands.Desired)
+	compared, kept := a.compare(next, slowOver), next.keepSessions(sessions)
+	changed := compared || kept
+	if stands.Desired < instances || stands.Held > 0 {
+		next.Sides[side], changed = next.Sides[side].scaled(instances, instances), true
 	}
+	if !changed {
+		return api.Done{Token: a.saved.token()}, nil
+	}
+	if err := a.commit(next); err != nil {
+		return api.Done{}, err
+	}
+	a.remember()
+	a.fit(side)
 	return api.Done{Token: a.saved.token()}, nil
 }
 
-// compare sets the limit of both sides and tells whether one had another. a.mu is held.
+// countOf is how many instances a launch begins with.
+func countOf(order api.Launch, spec api.Spec) (int, error) {
+	if order.Instances < 0 || order.Instances > spec.Instances {
+		return 0, api.Refuse(api.CodeInvalid, "launch %s: instances: %d is not within 1 to %d, all of them",
+			order.Revision.ID, order.Instances, spec.Instances)
+	}
+	if order.Instances == 0 {
+		return spec.Instances, nil
+	}
+	return order.Instances, nil
+}
+
+// compare sets above what a request of either side counts as slow and tells
+// whether that was another limit. a.mu is held.
 func (a *agent) compare(next saved, slowOver api.Duration) (changed bool) {
 	for name, side := range next.Sides {
 		changed = changed || side.Spec.SlowOver != slowOver
@@ -130,7 +161,11 @@ func (a *agent) definition(side api.Side, order api.Launch) (api.Spec, error) {
 		}
 		spec = &kept.Spec
 	}
-	if err := spec.Check(); err != nil {
+	err := spec.Check()
+	if order.Sessions != nil {
+		err = errors.Join(err, order.Sessions.Check())
+	}
+	if err != nil {
 		return api.Spec{}, api.Refuse(api.CodeInvalid, "launch %s on %s: %v", order.Revision.ID, side, err)
 	}
 	if _, err := supervisor.FindProgram(*spec); err != nil {
@@ -215,14 +250,24 @@ func (a *agent) canServe(side api.Side, weight int) error {
 	if fleet == nil {
 		return api.Refuse(api.CodeNotReady, "side %s cannot take %s of the traffic: nothing runs there", side, percent(weight))
 	}
-	if fleet.Ready() > 0 {
+	serving := a.saved.Sides[side].serving()
+	if fleet.ReadyOf(serving) > 0 {
 		return nil
 	}
+	return api.Refuse(api.CodeNotReady, "side %s cannot take %s of the traffic: %s", side, percent(weight), whyNone(fleet, serving))
+}
+
+// whyNone says why none of the first so many instances can serve.
+func whyNone(fleet *supervisor.Fleet, serving int) string {
 	problem := "no instance is ready"
-	for _, in := range fleet.Status() {
+	all := fleet.Status()
+	if serving == 0 {
+		problem = fmt.Sprintf("all %d instances are held", len(all))
+	}
+	for _, in := range all[:min(serving, len(all))] {
 		problem = supervisor.Problem(in)
 	}
-	return api.Refuse(api.CodeNotReady, "side %s cannot take %s of the traffic: %s", side, percent(weight), problem)
+	return problem
 }
 
 // retire drains and ends the instances of a side and returns when they are gone.
@@ -237,12 +282,17 @@ func (a *agent) retire(ctx context.Context, side api.Side, order api.Retire) (ap
 	if err != nil {
 		return api.Done{}, err
 	}
+	return a.farewells(ctx, fleets, order.Drain.Std())
+}
+
+// farewells ends fleets side by side and tells how many requests were cut.
+func (a *agent) farewells(ctx context.Context, fleets []*supervisor.Fleet, drain time.Duration) (api.Done, error) {
 	cuts := make([]int, len(fleets))
 	var all errgroup.Group
 	for i, fleet := range fleets {
-		all.Go(func() (err error) { cuts[i], err = a.farewell(ctx, fleet, order.Drain.Std()); return err })
+		all.Go(func() (err error) { cuts[i], err = a.farewell(ctx, fleet, drain); return err })
 	}
-	err = all.Wait()
+	err := all.Wait()
 	a.mu.Lock()
 	done := api.Done{Token: a.saved.token()}
 	a.mu.Unlock()
@@ -268,7 +318,7 @@ func (a *agent) release(side api.Side, order api.Retire) ([]*supervisor.Fleet, e
 	}
 	if state, known := a.saved.Sides[side]; known && (state.Desired > 0 || order.Forget) {
 		next := a.saved.clone()
-		state.Desired = 0
+		state.Desired, state.Held, state.Places = 0, 0, nil
 		next.Sides[side] = state
 		if order.Forget {
 			delete(next.Sides, side)
@@ -286,11 +336,16 @@ func (a *agent) release(side api.Side, order api.Retire) ([]*supervisor.Fleet, e
 		}
 		a.opts.Log.Info("retire", "side", side, "revision", state.Revision.ID)
 	}
+	return a.leavingOf(side), nil
+}
+
+// leavingOf lists the fleets of a side that are being ended. a.mu is held.
+func (a *agent) leavingOf(side api.Side) []*supervisor.Fleet {
 	var fleets []*supervisor.Fleet
 	for _, l := range a.leaving {
 		if l.side == side {
 			fleets = append(fleets, l.fleet)
 		}
 	}
-	return fleets, nil
+	return fleets
 }

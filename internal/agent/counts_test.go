@@ -76,27 +76,10 @@ func TestMetricsAreInPrometheusFormatBehindTheToken(t *testing.T) {
 	h.launch(api.Blue, "v1", spec("v1", 1))
 	h.shift(1000, 0)
 	get(t, h.public, "/error")
-	page := func(bearer string) (int, string) {
-		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+h.admin+"/metrics", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+bearer)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close() //nolint:errcheck // everything was read
-		raw, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(raw)
-	}
-	if status, _ := page("wrong"); status != http.StatusUnauthorized {
+	if status, _ := h.metrics("wrong"); status != http.StatusUnauthorized {
 		t.Errorf("metrics with a wrong token: status %d", status)
 	}
-	_, text := page(token)
+	_, text := h.metrics(token)
 	for _, line := range []string{
 		`gapless_requests_total{digest="",revision="v1",service="shop",side="blue"} 1`,
 		`gapless_request_errors_total{digest="",revision="v1",service="shop",side="blue"} 1`,
@@ -108,4 +91,24 @@ func TestMetricsAreInPrometheusFormatBehindTheToken(t *testing.T) {
 			t.Errorf("metrics lack %s", line)
 		}
 	}
+}
+
+// metrics reads the page for Prometheus.
+func (h *host) metrics(bearer string) (status int, page string) {
+	h.t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+h.admin+"/metrics", nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+bearer)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // everything was read
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return response.StatusCode, string(raw)
 }

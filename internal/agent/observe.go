@@ -28,7 +28,7 @@ func (a *agent) state() api.State {
 	for name, side := range a.saved.Sides {
 		shown := api.SideState{
 			Revision: side.Revision, Spec: side.Spec, EnvNames: envNames(side.Spec),
-			Desired: side.Desired, Instances: []api.Instance{},
+			Desired: side.Desired, Serving: side.serving(), Instances: []api.Instance{},
 		}
 		shown.Spec.Env = nil
 		if fleet := a.fleets[name]; fleet != nil {

@@ -38,14 +38,21 @@ type saved struct {
 	InForceAt time.Time              `json:"in_force_at,omitzero"`
 	Launches  int                    `json:"launches"`
 	Sides     map[api.Side]savedSide `json:"sides"`
+	Sessions  *savedSessions         `json:"sessions,omitempty"` // replaced, never written to
 }
 
 // savedSide is the definition on a side; Desired is 0 once it was retired.
 type savedSide struct {
-	Revision  api.Revision         `json:"revision"`
-	Spec      api.Spec             `json:"spec"`
-	Desired   int                  `json:"desired"`
-	Launch    int                  `json:"launch"`
+	Revision api.Revision `json:"revision"`
+	Spec     api.Spec     `json:"spec"`
+	Desired  int          `json:"desired"`
+	// Held is how many of them, the last ones, take no requests.
+	Held   int `json:"held,omitempty"`
+	Launch int `json:"launch"`
+	// Places are the numbers of the instances where they are not 1 to Desired,
+	// Begun the highest ever given: one that drains shares its name with none.
+	Places    []int                `json:"places,omitempty"`
+	Begun     int                  `json:"begun,omitempty"`
 	Processes []supervisor.Process `json:"processes,omitempty"`
 }
 
@@ -68,6 +75,43 @@ func (s saved) processes() []supervisor.Process {
 		}
 	}
 	return all
+}
+
+// places gives the numbers of a side's instances in their order.
+func (s savedSide) places() []int {
+	if len(s.Places) > 0 {
+		return s.Places
+	}
+	all := make([]int, s.Desired)
+	for i := range all {
+		all[i] = i + 1
+	}
+	return all
+}
+
+// of gives those processes that are in the side's places.
+func (s savedSide) of(side api.Side, running []supervisor.Process) []supervisor.Process {
+	named := map[string]bool{}
+	for _, place := range s.places() {
+		named[supervisor.Name(side, s.Launch, place)] = true
+	}
+	return slices.DeleteFunc(running, func(p supervisor.Process) bool { return !named[p.Name] })
+}
+
+// serving is how many instances, the first ones, take requests.
+func (s savedSide) serving() int { return s.Desired - s.Held }
+
+// scaled gives the side with so many instances and those of them that serve.
+// New ones get numbers that none had before.
+func (s savedSide) scaled(instances, serving int) savedSide {
+	places := slices.Clone(s.places())
+	s.Begun = max(s.Begun, slices.Max(append([]int{0}, places...)))
+	for len(places) < instances {
+		s.Begun++
+		places = append(places, s.Begun)
+	}
+	s.Desired, s.Held, s.Places = instances, instances-serving, places[:instances]
+	return s
 }
 
 // load reads the state file, or begins a new state where there is none.
@@ -101,13 +145,26 @@ func (s *saved) check(path string) error {
 			return fmt.Errorf("state %s: %w", path, err)
 		}
 	}
+	if err := s.Sessions.check(); err != nil {
+		return fmt.Errorf("state %s: %w", path, err)
+	}
 	if s.Sides == nil {
 		s.Sides = map[api.Side]savedSide{}
 	}
 	for name, side := range s.Sides {
-		if err := errors.Join(name.Check(), side.Spec.Check()); err != nil {
+		if err := errors.Join(name.Check(), side.Spec.Check(), side.check()); err != nil {
 			return fmt.Errorf("state %s: side %s: %w", path, name, err)
 		}
+	}
+	return nil
+}
+
+func (s savedSide) check() error {
+	if s.Held < 0 || s.Held > s.Desired {
+		return fmt.Errorf("%d of %d instances are held", s.Held, s.Desired)
+	}
+	if len(s.Places) > 0 && len(s.Places) != s.Desired {
+		return fmt.Errorf("%d instances have %d places", s.Desired, len(s.Places))
 	}
 	return nil
 }

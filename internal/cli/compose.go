@@ -45,11 +45,13 @@ func (env *environment) compose() (*release, error) {
 		return nil, err
 	}
 	r.runner = &phase.Runner{
-		Platform: local.New(client, local.Options{Service: cfg.Service, Drain: cfg.Drain, SlowOver: cfg.Judge.Slow.Over}),
-		Store:    dir.New(env.commands.State),
-		Meter:    meter.New(client),
-		Clock:    phase.SystemClock{},
-		Tell:     env.out.event,
+		Platform: local.New(client, local.Options{
+			Service: cfg.Service, Drain: cfg.Drain, SlowOver: cfg.Judge.Slow.Over, Sessions: cfg.Sessions,
+		}),
+		Store: dir.New(env.commands.State),
+		Meter: meter.New(client),
+		Clock: phase.SystemClock{},
+		Tell:  env.out.event,
 	}
 	if err := env.identify(r.runner); err != nil {
 		return nil, err

@@ -148,6 +148,9 @@ func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
 		Intent: o.Intent, PlanDigest: p.PlanDigest, GateDigest: p.GateDigest,
 		Next: &report.Next{Phase: p.First, Command: string(p.First) + " --revision " + o.Candidate.ID, Asked: "begin the rollout"},
 	}
+	if !o.Stable.Zero() {
+		v.Weights = cfg.Strategy.Weights(o.Spec.Instances)
+	}
 	for _, s := range p.Steps {
 		v.Steps = append(v.Steps, report.PlanStep{
 			Weight: s.Weight, Bake: cfg.Strategy.Watching().Bake, Requests: s.PassRequests, Pass: s.Pass, Effect: s.Effect, Detect: s.Detect,

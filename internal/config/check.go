@@ -65,6 +65,7 @@ func (k *checker) config(c *Config) {
 	k.within("drain", c.Drain, 0, time.Hour)
 	k.within("rollback_window", c.RollbackWindow, 0, 90*day)
 	k.within("abandon_after", c.AbandonAfter, time.Second, 90*day)
+	k.sessions(c.Sessions)
 	for i, s := range c.Smoke {
 		if at := fmt.Sprintf("smoke[%d].status", i); (s.Status < 100 || s.Status > 599) && !k.faulty(at) {
 			k.refuse(at, fmt.Sprintf("expected an HTTP status from 100 to 599, observed %d", s.Status), "")
@@ -114,7 +115,7 @@ func (k *checker) strategy(c *Config) {
 	if s.Canary != nil || s.BlueGreen != nil {
 		k.refuse("traffic", fmt.Sprintf("none cannot be divided by strategy %s", strings.Join(s.kinds(), ", ")), "use strategy rolling")
 	}
-	for _, needs := range []string{"probe", "warmup"} {
+	for _, needs := range []string{"probe", "warmup", "sessions"} {
 		if k.doc.Has(needs) {
 			k.refuse(needs, "contradicts traffic none", "delete it, or set traffic to http")
 		}

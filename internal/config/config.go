@@ -25,6 +25,8 @@ type Config struct {
 	Strategy Strategy `yaml:"strategy,required"`
 	// What the service answers to. Workers and scheduled jobs take no traffic (none) and can only be rolled. Default http.
 	Traffic Traffic `yaml:"traffic"`
+	// Clients stay with the revision they met first, by a cookie. Without it each request is divided anew.
+	Sessions *Sessions `yaml:"sessions"`
 	// How long the instances of a new revision may take to become ready. Default 2m.
 	ReadyWithin time.Duration `yaml:"ready_within"`
 	// How long an instance that gets no new requests may take to finish those it has. Default 30s.

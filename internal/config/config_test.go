@@ -36,9 +36,10 @@ func example() *config.Config {
 			Watch: config.Watch{Bake: 5 * time.Minute, BakeLimit: 30 * time.Minute, Settle: 30 * time.Second},
 		}},
 		Traffic: config.TrafficHTTP, ReadyWithin: 2 * time.Minute, Drain: 30 * time.Second,
-		Smoke:  []config.Smoke{{Get: "/healthz", Status: 200}},
-		Warmup: []config.Warmup{{Get: "/addresses/{1..50}"}},
-		Probe:  &config.Probe{URL: "https://addresses.example.com/healthz", Every: 200 * time.Millisecond},
+		Sessions: &config.Sessions{Cookie: "address-book", Keep: 24 * time.Hour},
+		Smoke:    []config.Smoke{{Get: "/healthz", Status: 200}},
+		Warmup:   []config.Warmup{{Get: "/addresses/{1..50}"}},
+		Probe:    &config.Probe{URL: "https://addresses.example.com/healthz", Every: 200 * time.Millisecond},
 		Judge: config.Judge{
 			Errors: config.Errors{WorseBy: 0.1, Ratio: 1.25},
 			Slow:   config.Slow{Over: 300 * time.Millisecond, WorseBy: 0.5, Ratio: 1.25},
@@ -91,8 +92,18 @@ func TestDefaults(t *testing.T) {
 	want := example()
 	want.Target.Local.Agent, want.Target.Local.Command = "unix:///run/gapless.sock", []string{"./{revision}"}
 	want.Target.Local.Instances, want.Target.Local.Health = 1, "/"
-	want.Smoke, want.Warmup, want.Probe, want.Schema, want.Gates = nil, nil, nil, nil, config.Gates{}
+	want.Sessions, want.Smoke, want.Warmup, want.Probe, want.Schema, want.Gates = nil, nil, nil, nil, nil, config.Gates{}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSessionsHaveACookieByDefault(t *testing.T) {
+	got, err := config.Parse("gapless.yaml", []byte(least+"sessions: {}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&config.Sessions{Cookie: "gapless-session"}, got.Sessions); diff != "" {
 		t.Error(diff)
 	}
 }

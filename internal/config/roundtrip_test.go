@@ -205,6 +205,12 @@ func valid(t *rapid.T) *config.Config {
 	if rapid.Bool().Draw(t, "probe") {
 		c.Probe = &config.Probe{URL: page.Draw(t, "url"), Every: between("every", 10*time.Millisecond, time.Minute)}
 	}
+	if rapid.Bool().Draw(t, "sessions") {
+		c.Sessions = &config.Sessions{Cookie: rapid.StringMatching("[-!#$%&'*+.^_`|~0-9A-Za-z]{1,12}").Draw(t, "cookie")}
+		if rapid.Bool().Draw(t, "kept") {
+			c.Sessions.Keep = between("keep", time.Second, 400*24*time.Hour)
+		}
+	}
 	if rapid.Bool().Draw(t, "schema") {
 		c.Schema = &config.Schema{URLEnv: name.Draw(t, "url_env")}
 		changes := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,3}(/[a-z0-9]{1,3})?\.yaml`), 0, 4, rapid.ID[string]).Draw(t, "changes")

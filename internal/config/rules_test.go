@@ -129,6 +129,18 @@ func TestRules(t *testing.T) {
 		{"a gate for no schema", also("gates: {contract: {comment: admin}}"), "4:19: gates.contract: there is no schema for it; add schema or delete the gate"},
 		{"a gate on no phase", also("gates: {rollback: {comment: admin}}"), `4:9: unknown key "rollback" in gates; known here: promote, contract`},
 		{"on_cancel", also("on_cancel: stop"), `4:12: on_cancel: expected one of rollback, hold, observed the text "stop"`},
+		{"sessions", also("sessions: {}"), ""},
+		{"sessions with a token's characters", also("sessions: {cookie: \"!#$%&'*+-.^_`|~aZ09\", keep: 400d}"), ""},
+		{"sessions as long as the browser", also("sessions: {keep: 0}"), ""},
+		{"a cookie without a name", also(`sessions: {cookie: ""}`), `4:20: sessions.cookie: expected letters, digits and any of !#$%&'*+-.^_` + "`|~" + `, observed ""`},
+		{"a cookie with a space", also(`sessions: {cookie: "my session"}`), "4:20: sessions.cookie: expected letters"},
+		{"a cookie with a value", also(`sessions: {cookie: "a=b"}`), "4:20: sessions.cookie: expected letters"},
+		{"a cookie over two lines", also(`sessions: {cookie: "a\n"}`), "4:20: sessions.cookie: expected letters"},
+		{"a cookie in other letters", also(`sessions: {cookie: "büro"}`), "4:20: sessions.cookie: expected letters"},
+		{"sessions of no time", also("sessions: {keep: 999ms}"), "4:18: sessions.keep: expected 1s to 9600h, observed 999ms"},
+		{"sessions for ever", also("sessions: {keep: 401d}"), "4:18: sessions.keep: expected 1s to 9600h, observed 9624h"},
+		{"sessions of a kind", also("sessions: {header: x}"), `4:12: unknown key "header" in sessions; known here: cookie, keep`},
+
 		{"traffic", also("traffic: tcp"), `4:10: traffic: expected one of http, none, observed the text "tcp"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -143,5 +155,15 @@ func TestRules(t *testing.T) {
 				t.Fatalf("want f:%s\n got %v", tc.want, err)
 			}
 		})
+	}
+}
+
+// TestSessionsContradictNoTraffic: who takes no traffic has no clients to keep.
+func TestSessionsContradictNoTraffic(t *testing.T) {
+	_, err := config.Parse("f", []byte("service: a\ntraffic: none\nsessions: {keep: 1h}\n"+
+		"target: {local: {agent: \"unix:///s\", command: [\"./{revision}\"], health: /}}\nstrategy: {rolling: {batch: 2}}\n"))
+	want := "f:3:11: sessions: contradicts traffic none; delete it, or set traffic to http"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("want %s\n got %v", want, err)
 	}
 }

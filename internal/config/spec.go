@@ -6,14 +6,16 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-// LocalSpec is all that the agent starts an instance of one revision from. It
-// is what a local revision's digest is made of.
+// LocalSpec is all that the agent starts an instance of one revision from. With
+// the id and the number of instances, a local revision's digest is made of it.
 type LocalSpec struct {
 	Command []string          `json:"command"`
 	Dir     string            `json:"dir,omitempty"`
 	Env     map[string]string `json:"env,omitempty"`
 	PortEnv string            `json:"port_env"`
 	Health  Path              `json:"health"`
+	// NoTraffic is set for a service that takes none, such as a worker.
+	NoTraffic bool `json:"no_traffic,omitempty"`
 }
 
 // Spec describes the revision with this id for the target's platform.
@@ -28,5 +30,6 @@ func (c *Config) Spec(revision string) (rollout.Spec, error) {
 	}
 	return rollout.NewSpec(revision, local.Instances, LocalSpec{
 		Command: p.Command, Dir: p.Dir, Env: p.Env, PortEnv: local.PortEnv, Health: local.Health,
+		NoTraffic: c.Traffic == TrafficNone,
 	})
 }

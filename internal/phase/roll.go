@@ -25,6 +25,18 @@ func (s *session) roller() (Roller, error) {
 	return nil, fmt.Errorf("%w: the platform cannot replace instances one after the other", rollout.ErrInput)
 }
 
+// able refuses a strategy that is beyond the platform, before anything is done.
+func (s *session) able() error {
+	var err error
+	switch s.in.Config.Strategy.Kind() {
+	case rollout.Rolling:
+		_, err = s.roller()
+	case rollout.Canary, rollout.BlueGreen:
+		_, err = s.sides()
+	}
+	return err
+}
+
 // replace brings a rolling update's next batch into service.
 func (s *session) replace(ctx context.Context, step plan.Replace) error {
 	if _, begun := s.in.State.Pending.(*rollout.Replacing); !begun {

@@ -70,6 +70,9 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		s.in.Config = &config.Config{} // a way back needs none
 		s.warn(fmt.Sprintf("going back without the config: %v", err))
 	}
+	if err := s.able(); err != nil {
+		return s, err
+	}
 	if err := s.look(ctx); err != nil {
 		return s, err
 	}

@@ -411,7 +411,7 @@ func (w *world) Inspect(_ context.Context, c change.Change) (f change.Facts, err
 			steps []change.Step
 			state rollout.ChangeState
 		}{{change.ExpandSteps(c), rollout.Expanded}, {change.ContractSteps(c), rollout.Contracted}} {
-			if w.applied[c.ID+"/"+s.steps[len(s.steps)-1].ID] {
+			if len(s.steps) > 0 && w.applied[c.ID+"/"+s.steps[len(s.steps)-1].ID] {
 				f.State = s.state
 			}
 		}

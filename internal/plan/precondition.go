@@ -133,8 +133,8 @@ func promotable(in Input) []Precondition {
 	var ps []Precondition
 	if steps := in.steps(); in.Request.To != 0 {
 		ps = append(ps, Precondition{
-			Need: in.Request.To.String() + " is a step of the canary",
-			Text: fmt.Sprintf("%s is not a step of the canary: %s", in.Request.To, join(steps)),
+			Need: in.Request.To.String() + " is a step of the rollout",
+			Text: fmt.Sprintf("%s is not a step of the rollout: %s", in.Request.To, join(steps)),
 			Met:  contains(steps, in.Request.To),
 			How:  "name one of the steps", Else: rollout.Refused,
 		})
@@ -164,7 +164,8 @@ func accepting(in Input) []Precondition {
 	}
 	if s := in.State; s != nil && !in.Fresh {
 		p.Text += " at " + s.Weight.String()
-		p.Met = s.Judged != nil && s.Judged.Verdict == string(verdict.Inconclusive) || s.Accepted
+		begun := s.Begun != nil && s.BegunPhase == in.Request.Phase && s.Begun.Accepted == in.Request.Accept
+		p.Met = s.Judged != nil && s.Judged.Verdict == string(verdict.Inconclusive) || s.Accepted || begun
 	}
 	return []Precondition{p}
 }

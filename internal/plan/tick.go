@@ -19,6 +19,9 @@ func decideTick(in Input) Decision {
 		if d, ok := unhealthy(in); ok {
 			return d
 		}
+		if failed(*s) { // a rolling update that was left so
+			return left(in, s.Judged.Reason)
+		}
 		if in.Judgement == nil {
 			return do(Watch{Until: in.Now()})
 		}

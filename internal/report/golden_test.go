@@ -80,6 +80,7 @@ func freshPlan() report.PlanView {
 		Service: "address-book", Candidate: v2, Stable: v1, Strategy: "canary", Target: "local",
 		Side: rollout.Green, Instances: 3, Serving: []rollout.Share{{Revision: v1, Weight: rollout.Full}},
 		PerMinute: 18_000, Errors: 0.0002, Slow: 0.002,
+		Weights: []rollout.Weight{10, 50, 250, 500, 1000},
 		Steps: []report.PlanStep{
 			{Weight: 10, Bake: 5 * time.Minute, Requests: 150, Pass: time.Minute, Effect: 0.01, Detect: 3 * time.Minute},
 			{Weight: 50, Bake: 5 * time.Minute, Requests: 420, Pass: 30 * time.Second, Effect: 0.01, Detect: 45 * time.Second},

@@ -21,8 +21,11 @@ type PlanView struct {
 	// the shares of them; all zero where it is not known.
 	PerMinute    float64
 	Errors, Slow float64
-	Steps        []PlanStep
-	Changes      []PlanChange
+	// Weights are those that the candidate passes; Steps tell more of each, as
+	// far as it can be foretold.
+	Weights []rollout.Weight
+	Steps   []PlanStep
+	Changes []PlanChange
 	// Lints are settings by which requests could be dropped.
 	Lints    []string
 	Warnings []string
@@ -141,11 +144,11 @@ func (v PlanView) how() text {
 		line = line.and(", %s on side %s", of(int64(v.Instances), "instance"), v.Side)
 	}
 	var weights []string
-	for _, s := range v.Steps {
-		weights = append(weights, s.Weight.String())
+	for _, w := range v.Weights {
+		weights = append(weights, w.String())
 	}
 	if len(weights) > 0 {
-		line = line.and(", traffic %s", strings.Join(weights, ", "))
+		line = line.and(", %s of the traffic", strings.Join(weights, ", "))
 	}
 	return line
 }

@@ -14,7 +14,8 @@ import (
 type Revision struct {
 	// ID is what people call it: an image digest or a version.
 	ID string `json:"id"`
-	// Spec is the hex SHA-256 of everything an instance is started from.
+	// Spec is the hex SHA-256 of everything an instance is started from, and of
+	// how many there are.
 	Spec string `json:"spec"`
 }
 
@@ -57,7 +58,7 @@ func NewSpec(id string, instances int, target any) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("revision %s: describe its target: %w", id, err)
 	}
-	sum := sha256.Sum256(append([]byte(id+"\n"), raw...))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d\n%s", id, instances, raw))
 	return Spec{
 		Revision:  Revision{ID: id, Spec: hex.EncodeToString(sum[:])},
 		Instances: instances,

@@ -82,11 +82,21 @@ func (c *Client) SetMark(ctx context.Context, to SetMark) (Done, error) {
 
 // Launch starts a revision on a side and returns once the agent took it on;
 // readiness shows in [Client.State]. Launching what stands there already does
-// nothing. ErrConflict, ErrServing (another revision takes traffic there),
-// ErrInvalid.
+// no more than start instances that are missing. ErrConflict, ErrServing
+// (another revision takes traffic there), ErrInvalid.
 func (c *Client) Launch(ctx context.Context, side Side, launch Launch) (Done, error) {
 	var done Done
 	return done, c.do(ctx, http.MethodPut, "/v1/sides/"+string(side), launch, &done)
+}
+
+// Scale has as many instances of a side run and serve as asked for. It returns
+// once those that are ended are gone; that started ones are ready shows in
+// [Client.State]. Repeated, it waits for those that still leave. ErrConflict,
+// ErrServing and ErrNotReady (the side takes traffic, and no instance would be
+// left for it), ErrInvalid.
+func (c *Client) Scale(ctx context.Context, side Side, scale Scale) (Done, error) {
+	var done Done
+	return done, c.do(ctx, http.MethodPut, "/v1/sides/"+string(side)+"/instances", scale, &done)
 }
 
 // Shift puts a split in force and returns once no request is routed by the

@@ -27,6 +27,9 @@ type Spec struct {
 	HealthEvery Duration `json:"health_every,omitempty"`
 	// HealthTimeout bounds one answer (default 2s).
 	HealthTimeout Duration `json:"health_timeout,omitempty"`
+	// NoTraffic is set for a service that answers no requests, such as a worker:
+	// its instances are asked for their health and never offered to the router.
+	NoTraffic bool `json:"no_traffic,omitempty"`
 	// Grace is the time between SIGTERM and SIGKILL (default 10s).
 	Grace Duration `json:"grace,omitempty"`
 	// SlowOver is the duration above which a request counts as slow; 0 counts

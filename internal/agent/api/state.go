@@ -9,7 +9,7 @@ import (
 type State struct {
 	At      time.Time `json:"at"`
 	Service string    `json:"service"`
-	// Token changes with every mark written and every launch, shift or
+	// Token changes with every mark written and every launch, scaling, shift or
 	// retirement; not with what instances do by themselves.
 	Token  string `json:"token"`
 	Public string `json:"public"` // address that takes public traffic
@@ -32,9 +32,13 @@ type Split struct {
 type SideState struct {
 	Revision Revision `json:"revision"`
 	// Spec lacks the values of Env, which may be secret; EnvNames has the names.
-	Spec      Spec       `json:"spec"`
-	EnvNames  []string   `json:"env_names,omitempty"`
-	Desired   int        `json:"desired"`
+	Spec     Spec     `json:"spec"`
+	EnvNames []string `json:"env_names,omitempty"`
+	// Desired is how many are to run, at most Spec.Instances.
+	Desired int `json:"desired"`
+	// Serving is how many of them, the first ones, may take requests.
+	Serving int `json:"serving"`
+	// Ready is how many are ready, held ones included.
 	Ready     int        `json:"ready"`
 	Instances []Instance `json:"instances"`
 }
@@ -58,7 +62,9 @@ type Instance struct {
 	Side     Side     `json:"side"`
 	Revision Revision `json:"revision"`
 	Phase    Phase    `json:"phase"`
-	PID      int      `json:"pid,omitempty"`
+	// Held is set for one that takes no requests even when it is ready.
+	Held bool `json:"held,omitempty"`
+	PID  int  `json:"pid,omitempty"`
 	// Address is where it answers on this host, past the public routing.
 	Address   string    `json:"address,omitempty"`
 	InFlight  int       `json:"in_flight"`
@@ -79,6 +85,27 @@ type Launch struct {
 	IfToken  string   `json:"if_token"`
 	Revision Revision `json:"revision"`
 	Spec     *Spec    `json:"spec,omitempty"`
+	// Instances is how many to begin with, 1 to Spec.Instances; 0 means all.
+	// All of them serve. Of a revision that stands there already missing ones
+	// are started, and none is ended.
+	Instances int `json:"instances,omitempty"`
+	// Sessions hold for both sides from this launch on; nil for none. Clients
+	// that met what a launch replaced are new to it.
+	Sessions *Sessions `json:"sessions,omitempty"`
+}
+
+// Scale asks for a number of instances on a side where some run.
+type Scale struct {
+	IfToken string `json:"if_token"`
+	// Instances is how many run, 1 to Spec.Instances. Those that are missing are
+	// started; of too many the last ones are drained and ended.
+	Instances int `json:"instances"`
+	// Serving is how many of them, the first ones, may take requests. The others
+	// are held: they run and are asked for their health, and get none.
+	Serving int `json:"serving"`
+	// Drain is how long requests in flight at ended instances may go on before
+	// they are cut.
+	Drain Duration `json:"drain"`
 }
 
 // Shift asks for a split.
@@ -108,7 +135,8 @@ type Done struct {
 	// InForceAt is set by a shift: from then on no request was routed by the
 	// former split.
 	InForceAt time.Time `json:"in_force_at,omitzero"`
-	// Cut is set by a retirement: requests still in flight at its deadline.
+	// Cut is set by a retirement or a scaling: requests and upgraded connections
+	// still in flight at its deadline.
 	Cut int `json:"cut,omitempty"`
 	// Unsaved is set when the change is in force and could not be written to
 	// disk: an agent that starts again would not know of it.

@@ -13,15 +13,17 @@ import (
 
 // exchange is one public request on its way through the router.
 type exchange struct {
-	router   *Router
-	start    time.Time
-	side     api.Side  // whose turn it was
-	instance *Instance // that holds the claim
-	weight   string    // of its side, when it was claimed
-	tried    []*Instance
-	status   int
-	headAt   time.Time // of an answer that has no end of its own
-	broken   bool      // the instance did not finish its answer
+	router  *Router
+	client  http.ResponseWriter
+	start   time.Time
+	carried []string // the values of the client's session cookie
+	secure  bool     // the client came over TLS; told only with sessions
+	side    api.Side // that its session or its turn gave it
+	claim            // its place, once an instance has answered or may have seen it
+	tried   []*Instance
+	status  int
+	headAt  time.Time // of an answer that has no end of its own
+	broken  bool      // the instance did not finish its answer
 }
 
 type exchangeKey struct{}
@@ -45,17 +47,18 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	body := replayable(request)
 	for {
-		chosen, weight := t.router.claim(e)
+		claimed := t.router.claim(e)
+		chosen := claimed.instance
 		if chosen == nil {
 			return nil, errUnserved
 		}
 		response, err := chosen.transport.RoundTrip(request)
 		if err == nil {
-			e.instance, e.weight = chosen, weight
+			e.claim = claimed
 			return response, nil
 		}
 		if !unwritten(err) || request.Context().Err() != nil || !body.rewind() {
-			e.instance, e.weight = chosen, weight
+			e.claim = claimed
 			return nil, err
 		}
 		e.tried = append(e.tried, chosen)
@@ -80,18 +83,25 @@ func answered(response *http.Response) error {
 	}
 	e.status = response.StatusCode
 	e.tell(response.Header)
-	upgraded := response.StatusCode == http.StatusSwitchingProtocols
-	if upgraded || isEventStream(response.Header) {
-		e.headAt = e.router.now()
+	if e.cookie != "" {
+		response.Header.Add("Set-Cookie", e.cookie)
 	}
-	if !upgraded { // an upgraded body is a connection and must stay one
+	connection, isUpgraded := response.Body.(io.ReadWriteCloser)
+	isUpgraded = isUpgraded && response.StatusCode == http.StatusSwitchingProtocols
+	if isUpgraded || isEventStream(response.Header) {
+		e.headAt = e.router.now()
+		e.instance.hold(e)
+	}
+	if isUpgraded {
+		response.Body = &upgraded{connection, e}
+	} else {
 		response.Body = &watched{ReadCloser: response.Body, exchange: e, gone: response.Request.Context().Done()}
 	}
 	return nil
 }
 
 // finish ends the claim and counts the request for its revision. A client
-// that went away is no error of the instance's, nor is what a drain cut.
+// that went away is no error of the instance's, nor is what a drain broke off.
 func (e *exchange) finish() {
 	if e.instance == nil {
 		return
@@ -99,8 +109,10 @@ func (e *exchange) finish() {
 	end := e.headAt
 	if end.IsZero() {
 		end = e.router.now()
+	} else {
+		e.instance.let(e)
 	}
-	failed := (e.broken || e.status >= http.StatusInternalServerError) && !e.instance.cutting.Load()
+	failed := e.status >= http.StatusInternalServerError || e.broken && !e.instance.cutting.Load()
 	e.instance.series.Observe(end.Sub(e.start), failed)
 	e.instance.release()
 }

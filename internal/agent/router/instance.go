@@ -17,8 +17,6 @@ const (
 	// idleTimeout is shorter than any common server's keep-alive (gunicorn 2s,
 	// Node.js 5s), so that a request rarely meets a connection being closed.
 	idleTimeout = 1500 * time.Millisecond
-	// afterCut bounds the wait for handlers whose connections were closed.
-	afterCut = 2 * time.Second
 )
 
 // Instance is one place that can answer requests.
@@ -35,9 +33,22 @@ type Instance struct {
 	idle      chan struct{}
 	once      sync.Once
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	standing standing // guarded by the router's lock
+	held     bool     // likewise
+
+	mu      sync.Mutex
+	conns   map[net.Conn]struct{}  // to the instance
+	endless map[*exchange]struct{} // have an answer that has no end of its own
 }
+
+// standing is what an instance last said of itself.
+type standing int
+
+const (
+	unknown standing = iota
+	ready
+	failing
+)
 
 // Add makes the instance at address (host:port) known to the router, on the
 // side and under the revision of the series that counts for it. It takes no
@@ -45,7 +56,7 @@ type Instance struct {
 func (r *Router) Add(address string, key tally.Key, series *tally.Series) *Instance {
 	in := &Instance{
 		address: address, revision: key.Revision.ID, router: r, pool: r.pool(key.Side), series: series,
-		idle: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		idle: make(chan struct{}), conns: map[net.Conn]struct{}{}, endless: map[*exchange]struct{}{},
 	}
 	in.transport = &http.Transport{
 		DialContext:         in.dial,
@@ -62,17 +73,33 @@ func (r *Router) Add(address string, key tally.Key, series *tally.Series) *Insta
 
 // Ready tells the router whether the instance answers its health path. One
 // that does not takes requests only when there is none better.
-func (in *Instance) Ready(ready bool) {
-	r := in.router
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if in.draining.Load() {
-		return
+func (in *Instance) Ready(healthy bool) {
+	in.router.mu.Lock()
+	defer in.router.mu.Unlock()
+	in.standing = failing
+	if healthy {
+		in.standing = ready
 	}
+	in.offer()
+}
+
+// Hold keeps the instance from being claimed, however it stands, until it is
+// let go. Requests that it has go on.
+func (in *Instance) Hold(held bool) {
+	in.router.mu.Lock()
+	defer in.router.mu.Unlock()
+	in.held = held
+	in.offer()
+}
+
+// offer puts the instance where it may be claimed. The router's lock is held.
+func (in *Instance) offer() {
 	in.pool.remove(in)
-	if ready {
+	switch {
+	case in.held || in.draining.Load():
+	case in.standing == ready:
 		in.pool.ready = append(in.pool.ready, in)
-	} else {
+	case in.standing == failing:
 		in.pool.failing = append(in.pool.failing, in)
 	}
 }
@@ -82,7 +109,7 @@ func (in *Instance) InFlight() int { return int(in.inFlight.Load()) }
 
 // Drain takes the instance out: once it is called no request is claimed for
 // it. It returns when none is in flight, or when ctx ends: what is left then is
-// cut by closing its connections, and counted.
+// cut, at both ends, and counted.
 func (in *Instance) Drain(ctx context.Context) (cut int) {
 	in.leave()
 	select {
@@ -107,30 +134,6 @@ func (in *Instance) leave() {
 	in.draining.Store(true)
 	in.router.mu.Unlock()
 	in.settle()
-}
-
-func (in *Instance) cut() int {
-	in.cutting.Store(true)
-	left := in.InFlight()
-	in.router.stats.cut.Add(uint64(left))
-	in.mu.Lock()
-	open := make([]net.Conn, 0, len(in.conns))
-	for conn := range in.conns {
-		open = append(open, conn)
-	}
-	in.mu.Unlock()
-	for _, conn := range open {
-		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			continue // nothing more can be done to a connection being cut
-		}
-	}
-	timer := time.NewTimer(afterCut)
-	defer timer.Stop()
-	select {
-	case <-in.idle:
-	case <-timer.C:
-	}
-	return left
 }
 
 // release ends a claim.

@@ -20,6 +20,7 @@ func newProxy(r *Router, opts Options) *httputil.ReverseProxy {
 			request.Out.Host = request.In.Host
 			request.Out.URL.RawQuery = request.In.URL.RawQuery
 			forwarded(request, opts.TrustForwarded)
+			r.recognise(request)
 		},
 		Transport:      transport{r},
 		BufferPool:     &buffers{},
@@ -43,6 +44,18 @@ func forwarded(request *httputil.ProxyRequest, trust bool) {
 		if given := in.Values(name); len(given) > 0 {
 			out[name] = given
 		}
+	}
+}
+
+// recognise reads what the client carries of its session; the instance is not
+// told.
+func (r *Router) recognise(request *httputil.ProxyRequest) {
+	sessions := r.sessions.Load()
+	if sessions == nil {
+		return
+	}
+	if e, ok := request.In.Context().Value(exchangeKey{}).(*exchange); ok {
+		e.carried, e.secure = sessions.take(request.Out.Header), overTLS(request.Out.Header)
 	}
 }
 

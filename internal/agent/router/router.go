@@ -36,8 +36,9 @@ type Router struct {
 	blue    pool
 	green   pool
 
-	turn  atomic.Uint64 // requests routed by the present split
-	stats stats
+	turn     atomic.Uint64 // requests that the present split placed
+	sessions atomic.Pointer[sessions]
+	stats    stats
 }
 
 // Stats are the router's own counts since it began, of no one revision.
@@ -82,43 +83,62 @@ func (r *Router) Stats() Stats {
 
 // ServeHTTP takes one public request to an instance and its answer back.
 func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	serving := &exchange{router: r, start: r.now()}
+	serving := &exchange{router: r, client: w, start: r.now()}
 	defer serving.finish()
 	r.proxy.ServeHTTP(w, request.WithContext(serving.in(request.Context())))
 }
 
-// claim picks an instance for a new request and counts the request as in
-// flight there; nil when no side with a weight has one. With it comes the
-// weight of its side, in percent.
+// claim is a request's place at an instance.
+type claim struct {
+	instance *Instance // nil: nobody could take the request
+	weight   string    // of its side, in percent
+	cookie   string    // to set, for a client that is new to its side
+}
+
+// claim picks an instance for a request, on a side with a weight, and counts
+// the request as in flight there.
 // A request that has to try again stays with its side, so that it counts once
 // for the shares.
-func (r *Router) claim(e *exchange) (*Instance, string) {
+func (r *Router) claim(e *exchange) claim {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.weights) == 0 {
-		return nil, ""
+		return claim{}
 	}
+	sessions := r.sessions.Load()
+	met := sessions.met(e.carried)
+	stays := met != "" && r.weights[met] > 0
 	if r.weights[e.side] == 0 {
-		e.side = r.side()
+		if e.side = met; !stays {
+			e.side = r.side()
+		}
 	}
-	side, tried := e.side, e.tried
 	for _, better := range []bool{true, false} {
-		if chosen := r.pool(side).pick(better, tried); chosen != nil {
-			return chosen, r.told[side]
-		}
-		if r.weights[side.Other()] > 0 {
-			if chosen := r.pool(side.Other()).pick(better, tried); chosen != nil {
-				r.stats.diverted.Add(1)
-				return chosen, r.told[side.Other()]
+		for _, side := range [...]api.Side{e.side, e.side.Other()} {
+			if r.weights[side] == 0 {
+				continue
 			}
+			chosen := r.pool(side).pick(better, e.tried)
+			if chosen == nil {
+				continue
+			}
+			if side != e.side {
+				r.stats.diverted.Add(1)
+			}
+			claimed := claim{instance: chosen, weight: r.told[side]}
+			if !stays {
+				claimed.cookie = sessions.grant(side, e.secure)
+			}
+			return claimed
 		}
 	}
-	return nil, ""
+	return claim{}
 }
 
-// side is whose turn it is. The n-th request since the last shift is green's
-// when n*weight passes a multiple of the whole: shares are exact over every
-// thousand requests and as evenly spread as they can be (Bresenham's line).
+// side is whose turn it is. Of the requests that no session places, the n-th
+// since the last shift is green's when n*weight passes a multiple of the whole:
+// shares are exact over every thousand of them and as evenly spread as they can
+// be (Bresenham's line).
 func (r *Router) side() api.Side {
 	weight := uint64(r.weights[api.Green])
 	n := r.turn.Add(1)

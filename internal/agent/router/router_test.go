@@ -27,7 +27,9 @@ type stage struct {
 }
 
 func newStage(t *testing.T, opts router.Options) *stage {
-	opts.Now = time.Now
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	opts.Log = slog.New(slog.DiscardHandler)
 	return &stage{Router: router.New(opts), cleanup: t.Cleanup, book: tally.NewBook(time.Now(), 100)}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -17,11 +16,12 @@ type Fleet struct {
 	super *Supervisor
 	order Order
 
-	halt context.CancelFunc // lets go of every instance
-
-	places []*instance
+	running context.Context //nolint:containedctx // bounds the instances that are yet to come
+	halt    context.CancelFunc
 
 	mu      sync.Mutex
+	places  []*instance   // never changed in place
+	serving int           // the first so many are not held
 	changed chan struct{} // closed and replaced when readiness changes
 
 	stopping sync.Mutex
@@ -29,56 +29,60 @@ type Fleet struct {
 	cut      int
 }
 
-// Launch starts as many instances as the order wants and returns at once. They
+// Launch starts the instances that the order names and returns at once. They
 // go on when ctx ends.
 func (s *Supervisor) Launch(ctx context.Context, order Order) *Fleet {
 	running, halt := context.WithCancel(context.WithoutCancel(ctx))
-	f := &Fleet{super: s, order: order, halt: halt, changed: make(chan struct{})}
+	f := &Fleet{super: s, order: order, running: running, halt: halt, changed: make(chan struct{})}
 	if err := s.forgetLogs(order.Launch); err != nil {
 		s.opts.Log.Warn("old logs stay", "error", err)
 	}
-	for i := range order.Spec.Instances {
-		f.places = append(f.places, &instance{
-			name:  fmt.Sprintf("%s-%d.%d", order.Side, order.Launch, i+1),
-			fleet: f, phase: api.Starting, done: make(chan struct{}),
-		})
-	}
-	for _, in := range f.places {
-		var before *Process
-		if i := slices.IndexFunc(order.Known, func(p Process) bool { return p.Name == in.name }); i >= 0 {
-			before = &order.Known[i]
-		}
-		go in.run(running, before)
-	}
+	f.Scale(order.Places, order.Serving)
 	return f
 }
 
 // Status tells about every instance.
 func (f *Fleet) Status() []api.Instance {
-	out := make([]api.Instance, 0, len(f.places))
-	for _, in := range f.places {
+	places := f.all()
+	out := make([]api.Instance, 0, len(places))
+	for _, in := range places {
 		out = append(out, in.status())
 	}
 	return out
 }
 
-// Ready is how many instances are ready.
-func (f *Fleet) Ready() int {
-	ready := 0
-	for _, in := range f.places {
+// Ready is how many instances are ready, held ones included.
+func (f *Fleet) Ready() int { return ready(f.all()) }
+
+// ReadyOf is how many of the first so many instances are ready.
+func (f *Fleet) ReadyOf(first int) int {
+	places := f.all()
+	return ready(places[:min(first, len(places))])
+}
+
+func ready(places []*instance) int {
+	n := 0
+	for _, in := range places {
 		in.mu.Lock()
 		if in.phase == api.Ready {
-			ready++
+			n++
 		}
 		in.mu.Unlock()
 	}
-	return ready
+	return n
+}
+
+// all gives the instances as they are now.
+func (f *Fleet) all() []*instance {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.places
 }
 
 // Processes tells what runs, to be kept on disk.
 func (f *Fleet) Processes() []Process {
 	var all []Process
-	for _, in := range f.places {
+	for _, in := range f.all() {
 		in.mu.Lock()
 		if in.process != nil {
 			known := in.process.Process
@@ -90,13 +94,14 @@ func (f *Fleet) Processes() []Process {
 	return all
 }
 
-// AwaitReady returns once at least n instances are ready, or with ctx's error.
+// AwaitReady returns once at least n instances are ready that are not held, or
+// with ctx's error.
 func (f *Fleet) AwaitReady(ctx context.Context, n int) error {
 	for {
 		f.mu.Lock()
-		changed := f.changed
+		changed, serving := f.changed, f.serving
 		f.mu.Unlock()
-		if f.Ready() >= n {
+		if f.ReadyOf(serving) >= n {
 			return nil
 		}
 		select {
@@ -119,7 +124,7 @@ func (f *Fleet) Stop(drain context.Context) (cut int, err error) {
 	}
 	var sum sync.Mutex
 	var all errgroup.Group
-	for _, in := range f.places {
+	for _, in := range f.all() {
 		all.Go(func() error {
 			<-in.done
 			lost, err := in.stop(drain)
@@ -139,7 +144,7 @@ func (f *Fleet) Stop(drain context.Context) (cut int, err error) {
 // Leave stops tending the instances and leaves them running for the next agent.
 func (f *Fleet) Leave() {
 	f.halt()
-	for _, in := range f.places {
+	for _, in := range f.all() {
 		<-in.done
 	}
 }
@@ -147,7 +152,7 @@ func (f *Fleet) Leave() {
 // TrimLogs keeps the logs of the fleet within bounds.
 func (f *Fleet) TrimLogs() error {
 	var faults []error
-	for _, in := range f.places {
+	for _, in := range f.all() {
 		faults = append(faults, f.super.trim(in.name))
 	}
 	return errors.Join(faults...)

@@ -22,10 +22,12 @@ const (
 type instance struct {
 	name  string
 	fleet *Fleet
-	done  chan struct{} // closed when run has returned
+	halt  context.CancelFunc // lets go of it
+	done  chan struct{}      // closed when run has returned
 
 	mu       sync.Mutex
 	phase    api.Phase
+	held     bool // takes no requests even when it is ready
 	process  *process
 	target   Target
 	restarts int
@@ -80,9 +82,26 @@ func (in *instance) begin(known *Process) (*process, error) {
 		}
 	}
 	target := in.fleet.order.Door(p.address())
-	in.note(api.Starting, func() { in.process, in.target, in.health = p, target, "" })
+	in.note(api.Starting, func() {
+		in.process, in.target, in.health = p, target, ""
+		target.Hold(in.keptBack())
+	})
 	return p, nil
 }
+
+// hold keeps the instance from taking requests, or lets it.
+func (in *instance) hold(held bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.held = held
+	if in.target != nil {
+		in.target.Hold(in.keptBack())
+	}
+}
+
+// keptBack tells whether the router may not offer it: one that is held, or
+// whose kind answers no requests. in.mu is held.
+func (in *instance) keptBack() bool { return in.held || in.fleet.order.Spec.NoTraffic }
 
 // tend asks for health until the process has ended (true) or ctx is done (false).
 func (in *instance) tend(ctx context.Context, p *process) bool {
@@ -190,7 +209,7 @@ func (in *instance) status() api.Instance {
 	in.mu.Lock()
 	out := api.Instance{
 		Name: in.name, Side: in.fleet.order.Side, Revision: in.fleet.order.Revision,
-		Phase: in.phase, Restarts: in.restarts, LastHealth: in.health, LastError: in.fault,
+		Phase: in.phase, Held: in.held, Restarts: in.restarts, LastHealth: in.health, LastError: in.fault,
 	}
 	if in.process != nil {
 		out.PID, out.Address, out.StartedAt = in.process.PID, in.process.address(), in.process.Began

@@ -53,6 +53,7 @@ func New(opts Options) (*Supervisor, error) {
 // Target is an instance as the router knows it. See router.Instance.
 type Target interface {
 	Ready(ready bool)
+	Hold(held bool)
 	Drain(ctx context.Context) (cut int)
 	Gone()
 	InFlight() int
@@ -68,6 +69,10 @@ type Order struct {
 	Spec     api.Spec
 	// Launch is a number of its own for every launch; names come from it.
 	Launch int
+	// Places are the numbers of the instances, in order. The first Serving of
+	// them may take requests, the others are held.
+	Places  []int
+	Serving int
 	// Known are processes of this very launch that may still run.
 	Known []Process
 	Door  Door

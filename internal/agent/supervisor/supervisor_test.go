@@ -49,6 +49,7 @@ func (d *door) Ready(ready bool) {
 	defer d.mu.Unlock()
 	d.ready = ready
 }
+func (d *door) Hold(bool)                 {}
 func (d *door) Drain(context.Context) int { return 0 }
 func (d *door) Gone()                     {}
 func (d *door) InFlight() int             { return 0 }
@@ -67,7 +68,7 @@ func newSupervisor(t *testing.T) (*supervisor.Supervisor, string) {
 
 func order(d *door, launch int, command ...string) supervisor.Order {
 	return supervisor.Order{
-		Side: api.Blue, Revision: api.Revision{ID: "v1"}, Launch: launch, Door: d.target, Changed: func() {},
+		Side: api.Blue, Revision: api.Revision{ID: "v1"}, Launch: launch, Places: []int{1}, Serving: 1, Door: d.target, Changed: func() {},
 		Spec: api.Spec{Command: command, PortEnv: "PORT", Instances: 1, Health: "/"},
 	}
 }

@@ -88,7 +88,7 @@ func (s *Supervisor) Usage(fleets []*Fleet) map[tally.Key]tally.Usage {
 
 // began tells whether the process was started by this agent.
 func (f *Fleet) began(known Process) bool {
-	for _, in := range f.places {
+	for _, in := range f.all() {
 		in.mu.Lock()
 		mine := in.process != nil && in.process.PID == known.PID && !in.process.adopted
 		in.mu.Unlock()

@@ -16,20 +16,23 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-// askEvery is how often a launch looks whether its instances are ready.
+// askEvery is how often it is looked whether instances are ready.
 const askEvery = 100 * time.Millisecond
 
 // Options are what the agent has to be told beyond a revision's specification.
 type Options struct {
 	// Service is refused where the agent runs another one.
 	Service string
-	// Drain is how long requests in flight may go on when a side is retired.
+	// Drain is how long requests in flight may go on when an instance is ended,
+	// and how long one that takes no traffic may finish what it is at.
 	Drain time.Duration
 	// SlowOver is the duration above which a request counts as slow.
 	SlowOver time.Duration
+	// Sessions is how clients stay with the revision they met; nil for not at all.
+	Sessions *config.Sessions
 }
 
-// Platform is one agent. It implements phase.Sides.
+// Platform is one agent. It implements phase.Sides and phase.Roller.
 type Platform struct {
 	client *api.Client
 	opts   Options
@@ -70,7 +73,7 @@ func (p *Platform) Claim(ctx context.Context, seen rollout.Token, mark rollout.M
 		return fmt.Errorf("mark: %w", err)
 	}
 	_, err = p.client.SetMark(ctx, api.SetMark{IfToken: string(seen), Mark: raw})
-	return conflict(err)
+	return translated(err)
 }
 
 // Reach implements phase.Platform. The instance answers on the agent's host,
@@ -89,30 +92,46 @@ func (p *Platform) Reach(_ context.Context, instance rollout.Instance) (http.Rou
 }
 
 // Launch implements phase.Sides. It returns when every instance is ready; how
-// long that may take is for ctx to say.
+// long that may take is for ctx to say. A specification without a target asks
+// for what the agent kept of the revision on that side.
 func (p *Platform) Launch(ctx context.Context, seen rollout.Token, side rollout.Side, spec rollout.Spec) error {
 	program, err := p.program(spec)
 	if err != nil {
 		return err
 	}
-	revision := api.Revision{ID: spec.Revision.ID, Digest: spec.Revision.Spec}
-	launch := api.Launch{IfToken: string(seen), Revision: revision, Spec: &program}
+	launch := api.Launch{IfToken: string(seen), Revision: named(spec.Revision), Spec: program, Sessions: p.sessions()}
 	if _, err := p.client.Launch(ctx, api.Side(side), launch); err != nil {
-		return conflict(err)
+		return translated(err)
 	}
-	return p.awaitReady(ctx, side, revision)
+	return p.awaitReady(ctx, side, launch.Revision)
 }
 
-// program turns a revision's specification into what the agent starts.
-func (p *Platform) program(spec rollout.Spec) (api.Spec, error) {
+// program turns a revision's specification into what the agent starts; nil
+// where it is to be what the agent kept.
+func (p *Platform) program(spec rollout.Spec) (*api.Spec, error) {
+	if len(spec.Target) == 0 {
+		return nil, nil
+	}
 	var target config.LocalSpec
 	if err := json.Unmarshal(spec.Target, &target); err != nil {
-		return api.Spec{}, fmt.Errorf("specification of %s is not one for an agent: %w", spec.Revision, err)
+		return nil, fmt.Errorf("specification of %s is not one for an agent: %w", spec.Revision, err)
 	}
-	return api.Spec{
+	program := &api.Spec{
 		Command: target.Command, Dir: target.Dir, Env: target.Env, PortEnv: target.PortEnv,
-		Health: string(target.Health), Instances: spec.Instances, SlowOver: api.Duration(p.opts.SlowOver),
-	}, nil
+		Health: string(target.Health), NoTraffic: target.NoTraffic,
+		Instances: spec.Instances, SlowOver: api.Duration(p.opts.SlowOver),
+	}
+	if program.NoTraffic {
+		program.Grace = api.Duration(p.opts.Drain) // what it is at is no request that the router could wait for
+	}
+	return program, nil
+}
+
+func (p *Platform) sessions() *api.Sessions {
+	if p.opts.Sessions == nil {
+		return nil
+	}
+	return &api.Sessions{Cookie: p.opts.Sessions.Cookie, Keep: api.Duration(p.opts.Sessions.Keep)}
 }
 
 func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision api.Revision) error {
@@ -140,27 +159,31 @@ func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision a
 
 // Shift implements phase.Sides.
 func (p *Platform) Shift(ctx context.Context, seen rollout.Token, split rollout.Split) error {
-	weights := api.Weights{api.Blue: int(split.Blue), api.Green: int(split.Green)}
-	done, err := p.client.Shift(ctx, api.Shift{IfToken: string(seen), Weights: weights})
+	done, err := p.client.Shift(ctx, api.Shift{IfToken: string(seen), Weights: weights(split)})
 	if err != nil {
-		return conflict(err)
+		return translated(err)
 	}
-	if done.Unsaved != "" {
-		return fmt.Errorf("the split is in force, but an agent that starts again would not know of it: %s", done.Unsaved)
+	return unsaved(done)
+}
+
+// unsaved is an error where a split is in force for as long as the agent lives.
+func unsaved(done api.Done) error {
+	if done.Unsaved == "" {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("the split is in force, but an agent that starts again would not know of it: %s", done.Unsaved)
 }
 
 // Retire implements phase.Sides.
 func (p *Platform) Retire(ctx context.Context, seen rollout.Token, side rollout.Side) (cut int, err error) {
 	done, err := p.client.Retire(ctx, api.Side(side), api.Retire{IfToken: string(seen), Drain: api.Duration(p.opts.Drain)})
-	return done.Cut, conflict(err)
+	return done.Cut, translated(err)
 }
 
 func (p *Platform) state(ctx context.Context) (api.State, error) {
 	state, err := p.client.State(ctx)
 	if err != nil {
-		return state, err
+		return state, translated(err)
 	}
 	if state.Service != p.opts.Service {
 		return state, fmt.Errorf("the agent runs service %q, not %q", state.Service, p.opts.Service)
@@ -168,10 +191,14 @@ func (p *Platform) state(ctx context.Context) (api.State, error) {
 	return state, nil
 }
 
-// conflict says a stale token in rollout's words.
-func conflict(err error) error {
-	if errors.Is(err, api.ErrConflict) {
+// translated says a stale token, and an agent that does not answer, in rollout's
+// words.
+func translated(err error) error {
+	switch {
+	case errors.Is(err, api.ErrConflict):
 		return fmt.Errorf("%w: %w", rollout.ErrConflict, err)
+	case errors.Is(err, api.ErrUnreachable):
+		return fmt.Errorf("%w: %w", rollout.ErrUnavailable, err)
 	}
 	return err
 }

@@ -175,6 +175,23 @@ func TestAReleaseIsObservedAsItWasDone(t *testing.T) {
 	}
 }
 
+func TestSessionsReachTheAgent(t *testing.T) {
+	t.Parallel()
+	client, public := host(t)
+	p := stage{local.New(client, local.Options{
+		Service: "shop", Sessions: &config.Sessions{Cookie: "sid", Keep: time.Hour},
+	}), t}
+	ctx := t.Context()
+	p.must(p.Launch(ctx, p.observe().Token, rollout.Blue, spec(t, "1.0", 1)))
+	p.must(p.Shift(ctx, p.observe().Token, rollout.SplitTo(rollout.Blue, rollout.Full)))
+	response, err := http.Get("http://" + public + "/")
+	p.must(err)
+	p.must(response.Body.Close())
+	if set := response.Cookies(); len(set) != 1 || set[0].Name != "sid" || set[0].MaxAge != 3600 {
+		t.Errorf("a new client was given %v, want sid for an hour", set)
+	}
+}
+
 func TestStaleTokensAreConflictsInRolloutsWords(t *testing.T) {
 	t.Parallel()
 	client, _ := host(t)

@@ -43,15 +43,27 @@ func revision(r api.Revision) rollout.Revision {
 	return rollout.Revision{ID: r.ID, Spec: r.Digest}
 }
 
+func named(r rollout.Revision) api.Revision {
+	return api.Revision{ID: r.ID, Digest: r.Spec}
+}
+
+func weights(split rollout.Split) api.Weights {
+	return api.Weights{api.Blue: int(split.Blue), api.Green: int(split.Green)}
+}
+
 func instances(of []api.Instance) []rollout.Instance {
 	out := make([]rollout.Instance, 0, len(of))
 	for _, in := range of {
-		out = append(out, rollout.Instance{
-			Name: in.Name, Side: rollout.Side(in.Side), Address: in.Address,
-			Ready: in.Phase == api.Ready, Problem: problem(in),
-		})
+		out = append(out, instance(in))
 	}
 	return out
+}
+
+func instance(in api.Instance) rollout.Instance {
+	return rollout.Instance{
+		Name: in.Name, Side: rollout.Side(in.Side), Address: in.Address,
+		Ready: in.Phase == api.Ready, Held: in.Held, Restarts: in.Restarts, Problem: problem(in),
+	}
 }
 
 // problem says in one line why an instance is not ready, with its last words.
