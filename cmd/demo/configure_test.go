@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func TestStepsAreThoseOfTheConfig(t *testing.T) {
 		for _, step := range strategy.steps() {
 			if step.midway > 0 {
 				struck++
-				if !containsWeight(weights, step.midway) {
+				if !slices.Contains(weights, step.midway) {
 					t.Errorf("%s is struck at %s, its weights are %v", strategy, step.midway, weights)
 				}
 			}
@@ -87,13 +88,4 @@ func TestStepsAreThoseOfTheConfig(t *testing.T) {
 			t.Errorf("%d phases of %s can be struck, want 1", struck, strategy)
 		}
 	}
-}
-
-func containsWeight(all []rollout.Weight, w rollout.Weight) bool {
-	for _, one := range all {
-		if one == w {
-			return true
-		}
-	}
-	return false
 }

@@ -12,19 +12,21 @@ import (
 	"time"
 )
 
-// runAll runs every strategy with every fault, each as a demo of its own, and
-// ends with an error if one of them did.
+// runAll runs every strategy with every fault, each as a demo of its own.
 func runAll(ctx context.Context, o options) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	out, began := &output{w: os.Stdout}, time.Now()
-	row := func(columns ...any) {
-		out.say("%-10s  %-13s  %-11s  %8s  %7s  %13s  %5s  %6s  %s", columns...)
-	}
-	row("strategy", "fault", "outcome", "requests", "dropped", "bad of bound", "cut", "s", "")
-	bad, runs := 0, 0
+	return matrix(ctx, self, &output{w: os.Stdout}, o)
+}
+
+// matrix runs the demo self for each combination and shows one line of each.
+// It ends with an error if one of them did.
+func matrix(ctx context.Context, self string, out *output, o options) error {
+	const columns = "%-10s  %-13s  %-11s  %8s  %7s  %13s  %5s  %5s  %s"
+	out.say(columns, "strategy", "fault", "outcome", "requests", "dropped", "bad, at most", "cut", "s", "")
+	began, bad, runs := time.Now(), 0, 0
 	for _, o.Strategy = range strategies() {
 		for _, o.Fault = range faults() {
 			r, log, err := runOne(ctx, self, o)
@@ -34,11 +36,11 @@ func runAll(ctx context.Context, o options) error {
 			judged := "ok"
 			if err != nil {
 				bad++
-				judged = "FAILED: " + log
+				judged = "FAILED, see " + log
 			}
 			runs++
-			row(o.Strategy, o.Fault, r.Outcome, grouped(r.Requests), grouped(r.Dropped),
-				fmt.Sprintf("%d of %d", r.CandidateBad, r.CandidateBadBound), grouped(r.CutByFault), fmt.Sprintf("%.0f", r.Seconds), judged)
+			out.say(columns, o.Strategy, o.Fault, r.Outcome, grouped(r.Requests), grouped(r.Dropped),
+				fmt.Sprintf("%d, %d", r.CandidateBad, r.CandidateBadBound), grouped(r.CutByFault), fmt.Sprintf("%.0f", r.Seconds), judged)
 		}
 	}
 	out.say("%d runs in %s, %d failed", runs, time.Since(began).Round(time.Second), bad)
