@@ -71,7 +71,7 @@ func (a *agent) launchSide(ctx context.Context, side api.Side, order api.Launch)
 	}
 	before, known := a.saved.Sides[side]
 	if known && before.Desired > 0 && before.Revision == order.Revision && same(before.Spec, spec) {
-		return a.complete(side, instances, spec.SlowOver, order.Sessions)
+		return a.complete(ctx, side, instances, spec.SlowOver, order.Sessions)
 	}
 	if weight := a.saved.Weights[side]; weight > 0 {
 		return api.Done{}, api.Refuse(api.CodeServing, "launch %s on %s: %s takes %s of the traffic there",
@@ -105,7 +105,7 @@ func same(a, b api.Spec) bool {
 
 // complete starts what a side that was launched before lacks, lets all of it
 // serve, and sets what holds for both sides. a.mu is held.
-func (a *agent) complete(side api.Side, instances int, slowOver api.Duration, sessions *api.Sessions) (api.Done, error) {
+func (a *agent) complete(ctx context.Context, side api.Side, instances int, slowOver api.Duration, sessions *api.Sessions) (api.Done, error) {
 	next, stands := a.saved.clone(), a.saved.Sides[side]
 	instances = max(instances, stands.Desired)
 	compared, kept := a.compare(next, slowOver), next.keepSessions(sessions)
@@ -120,7 +120,7 @@ func (a *agent) complete(side api.Side, instances int, slowOver api.Duration, se
 		return api.Done{}, err
 	}
 	a.remember()
-	a.fit(side)
+	a.fit(ctx, side)
 	return api.Done{Token: a.saved.token()}, nil
 }
 

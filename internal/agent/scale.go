@@ -16,7 +16,7 @@ func (a *agent) scale(ctx context.Context, side api.Side, order api.Scale) (api.
 	if order.Drain < 0 {
 		return api.Done{}, api.Refuse(api.CodeInvalid, "drain: %s must not be negative", order.Drain.Std())
 	}
-	leaving, err := a.resize(side, order)
+	leaving, err := a.resize(ctx, side, order)
 	if err != nil {
 		return api.Done{}, err
 	}
@@ -26,7 +26,7 @@ func (a *agent) scale(ctx context.Context, side api.Side, order api.Scale) (api.
 // resize puts other numbers in force and hands over what is to be ended, what
 // still leaves since earlier included: but nothing where instances were
 // started, which must not wait for a drain.
-func (a *agent) resize(side api.Side, order api.Scale) ([]*supervisor.Fleet, error) {
+func (a *agent) resize(ctx context.Context, side api.Side, order api.Scale) ([]*supervisor.Fleet, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.fresh(order.IfToken); err != nil {
@@ -42,7 +42,7 @@ func (a *agent) resize(side api.Side, order api.Scale) ([]*supervisor.Fleet, err
 		if err := a.commit(next); err != nil {
 			return nil, err
 		}
-		a.fit(side)
+		a.fit(ctx, side)
 		a.opts.Log.Info("scale", "side", side, "revision", before.Revision.ID, "instances", order.Instances, "serving", order.Serving)
 	}
 	if order.Instances > before.Desired {
@@ -52,9 +52,9 @@ func (a *agent) resize(side api.Side, order api.Scale) ([]*supervisor.Fleet, err
 }
 
 // fit gives the fleet of a side the places that are written down. a.mu is held.
-func (a *agent) fit(side api.Side) {
+func (a *agent) fit(ctx context.Context, side api.Side) {
 	state := a.saved.Sides[side]
-	if left := a.fleets[side].Scale(state.places(), state.serving()); left != nil {
+	if left := a.fleets[side].Scale(ctx, state.places(), state.serving()); left != nil {
 		a.leaving = append(a.leaving, leaving{side, left})
 	}
 }

@@ -88,15 +88,21 @@ const deepest = 5
 
 // survive runs "gapless PHASE ..." killed at each of its first saves, before
 // and after it, each time going on from what the last one left; then once
-// more, to its end.
+// more, to its end. "-ends STATUS" says how it ends, 0 unless given.
 func survive(ts *testscript.TestScript, _ bool, args []string) {
-	kills := 0
+	kills, ends := 0, 0
+	if args[0] == "-ends" {
+		var err error
+		ends, err = strconv.Atoi(args[1])
+		ts.Check(err)
+		args = args[2:]
+	}
 	for n := 1; n <= deepest; n++ {
 		for _, after := range []bool{false, true} {
 			ts.Setenv("KILL_AT", strconv.Itoa(n))
 			ts.Setenv("KILL_AFTER", strconv.FormatBool(after))
 			err := ts.Exec("gapless-killed", args...)
-			if err == nil {
+			if exitStatus(ts, err) == ends {
 				continue
 			}
 			if !wasKilled(err) {
@@ -108,7 +114,9 @@ func survive(ts *testscript.TestScript, _ bool, args []string) {
 	if kills == 0 {
 		ts.Fatalf("%s was never killed", strings.Join(args, " "))
 	}
-	ts.Check(ts.Exec("gapless", args...))
+	if got := exitStatus(ts, ts.Exec("gapless", args...)); got != ends {
+		ts.Fatalf("exit status %d, want %d", got, ends)
+	}
 	ts.Logf("%s survived %d kills", args[0], kills)
 }
 

@@ -41,6 +41,9 @@ func service() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if strings.HasPrefix(revision, "crash") {
+			time.AfterFunc(300*time.Millisecond, func() { os.Exit(7) })
+		}
 		if strings.HasPrefix(revision, "unhealthy") {
 			http.Error(w, "database schema is too old", http.StatusServiceUnavailable)
 		}
@@ -72,7 +75,7 @@ func service() {
 
 // programs builds what the scripts run as it is shipped: without the race
 // detector, under which PostgreSQL's grammar takes half a minute to load.
-func programs(t *testing.T) string {
+func programs(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, args := range [][]string{
@@ -112,7 +115,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until, "survive": survive,
+			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until, "survive": survive, "asks": asks,
 		},
 	})
 }
@@ -239,6 +242,18 @@ func traffic(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%d of %d requests were dropped: %+v", sum.Dropped, sum.Requests, sum.Causes)
 		}
 		ts.Logf("%d requests, none dropped", sum.Requests)
+	}
+}
+
+// asks sends one request to the public address and wants this status.
+func asks(ts *testscript.TestScript, _ bool, args []string) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+ts.Getenv("PUBLIC")+"/", nil)
+	ts.Check(err)
+	response, err := http.DefaultClient.Do(request)
+	ts.Check(err)
+	ts.Check(response.Body.Close())
+	if got := strconv.Itoa(response.StatusCode); got != args[0] {
+		ts.Fatalf("answered %s, want %s", got, args[0])
 	}
 }
 

@@ -48,6 +48,21 @@ func TestSupersedingTellsWhatIsGivenUp(t *testing.T) {
 	}
 }
 
+// The same version with other settings supersedes itself; with the same ones,
+// the rollout only goes on.
+func TestSettingsAloneSupersedeARollout(t *testing.T) {
+	stage(t, release()[:4], func(t *testing.T, w *world) {
+		same := superseded("v2")
+		expect(t, run(t, w, same), rollout.Refused, "does not allow deploy")
+		before := w.mark.Candidate
+		same.Config.Data = []byte(strings.Replace(string(same.Config.Data), "instances: 2", "instances: 3", 1))
+		expect(t, run(t, w, same), rollout.Done, "candidate v2 stands")
+		if w.mark.Candidate == before || w.sides[rollout.Green].Ready != 3 {
+			t.Error(picture(w))
+		}
+	})
+}
+
 // What the new rollout needs is looked at before the open one is ended for it.
 func TestNothingIsEndedForARolloutThatCannotBegin(t *testing.T) {
 	stage(t, release()[:4], func(t *testing.T, w *world) {

@@ -198,7 +198,7 @@ func TestKillSweep(t *testing.T) {
 			stories[name+whole[i].name] = story{whole[:i+1], good}
 		}
 	}
-	for name, s := range map[string]story{
+	maps.Copy(stories, map[string]story{
 		"blue-green rollback":                   {then(inOneMove()[:4], "rollback", rollback, rollout.Done), good},
 		"blue-green promote of a bad candidate": {ending(inOneMove()[:4], rollout.Stopped), bad},
 		"rolling rollback":                      {then(batchwise(rollingStop)[:3], "rollback", rollback, rollout.Done), good},
@@ -215,9 +215,7 @@ func TestKillSweep(t *testing.T) {
 		"supersede one on trial":     {superseding(release()[:4]), good},
 		"supersede one that is live": {superseding(release()[:5]), good},
 		"supersede a rolling update": {superseding(ending(batchwise(rollingStop)[:3], rollout.NeedsPerson)), bad},
-	} {
-		stories[name] = s
-	}
+	})
 
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {

@@ -93,7 +93,7 @@ func (s *session) succession(ctx context.Context) error {
 // supersedes reports whether another rollout is to end before this one begins.
 func (s *session) supersedes() bool {
 	return s.work.Request.Supersede && opens(s.work.Request.Phase) && !s.in.Fresh &&
-		s.in.State.Opening.Candidate.ID != s.work.Revision
+		s.in.State.Opening.Candidate != s.in.Spec.Revision
 }
 
 // loseRecord goes on without a record, by the platform's mark alone.
@@ -222,10 +222,7 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	cfg := s.in.Config
 	if st := s.in.State; st != nil && !s.in.Fresh {
 		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
-		if s.work.Revision != "" {
-			s.in.Spec.Revision.ID = s.work.Revision
-		}
-		return nil
+		return s.asked()
 	}
 	id, err := rollout.ParseRevisionID(s.work.Revision)
 	if err != nil {
@@ -244,6 +241,29 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	}
 	s.in.Opening = o
 	return nil
+}
+
+// asked finds out which revision is asked for while a rollout is under way. It
+// goes on with the settings that it was opened with, so that only its name is
+// compared; one that is to supersede it has those on disk.
+func (s *session) asked() error {
+	switch {
+	case s.work.Revision == "":
+		return nil
+	case !s.work.Request.Supersede:
+		s.in.Spec.Revision.ID = s.work.Revision
+		return nil
+	}
+	cfg, err := config.Parse(s.work.Config.Name, s.work.Config.Data)
+	if err != nil {
+		return err
+	}
+	id, err := rollout.ParseRevisionID(s.work.Revision)
+	if err != nil {
+		return fmt.Errorf("%w: --revision names what to release: %w", rollout.ErrInput, err)
+	}
+	s.in.Spec, err = cfg.Spec(id)
+	return err
 }
 
 func contents(files []rollout.File) map[string][]byte {

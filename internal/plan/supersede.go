@@ -13,7 +13,7 @@ func (in Input) superseding() bool {
 	if !in.Request.Supersede || s == nil || in.Fresh || in.Spec.Revision.ID == "" {
 		return false
 	}
-	return s.Opening.Candidate.ID != in.Spec.Revision.ID
+	return s.Opening.Candidate != in.Spec.Revision
 }
 
 // supersede takes the next step to the end of the open rollout: one that has

@@ -74,7 +74,7 @@ func (v View) comparison() part {
 	if line := l.needed(cand); inForce && line != nil {
 		p.lines = append(p.lines, line)
 	}
-	if j.Control == verdict.Recorded {
+	if j.Control == verdict.Recorded && v.exposed() == rollout.Full {
 		p.lines = append(p.lines, say("%s takes no traffic now: compared is what it did before the last shift.", stable))
 	}
 	return p
@@ -109,10 +109,12 @@ func (j judged) rows() [][]text {
 	if s.Requests == 0 && c.Requests == 0 && len(j.Findings) == 0 {
 		return nil
 	}
-	rows := [][]text{cells("Requests", count(s.Requests), count(c.Requests), "")}
-	rows = append(rows,
-		cells("Errors", portion(s.Errors, s.Requests), portion(c.Errors, c.Requests), j.on(verdict.Errors)),
-		cells("Slow", portion(s.Slow, s.Requests), portion(c.Slow, c.Requests), j.on(verdict.Slow)))
+	var rows [][]text
+	if s.Requests > 0 || c.Requests > 0 || j.judges(verdict.Errors) || j.judges(verdict.Slow) { // workers serve none
+		rows = append(rows, cells("Requests", count(s.Requests), count(c.Requests), ""),
+			cells("Errors", portion(s.Errors, s.Requests), portion(c.Errors, c.Requests), j.on(verdict.Errors)),
+			cells("Slow", portion(s.Slow, s.Requests), portion(c.Slow, c.Requests), j.on(verdict.Slow)))
+	}
 	for _, f := range j.Findings {
 		switch f.Metric {
 		case verdict.CPU:
@@ -123,6 +125,10 @@ func (j judged) rows() [][]text {
 		}
 	}
 	return rows
+}
+
+func (j judged) judges(m verdict.Metric) bool {
+	return slices.ContainsFunc(j.Findings, func(f verdict.Finding) bool { return f.Metric == m })
 }
 
 // on gives what was found on one metric: what may still be, against what is

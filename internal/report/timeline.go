@@ -124,7 +124,7 @@ func (t *turn) add(data rollout.Data, names naming) {
 	case *rollout.Checked:
 		did("%s passed%s", of(int64(d.Smoke), "smoke test"), warmed(*d))
 	case *rollout.Replaced:
-		did("%s replaced%s, %s passed%s", batch(d.Replacing), inForce(d.Decided, d.InForce), of(int64(d.Smoke), "smoke test"), warmed(d.Checked))
+		did("%s brought into service%s, %s passed%s", batch(d.Replacing), inForce(d.Decided, d.InForce), of(int64(d.Smoke), "smoke test"), warmed(d.Checked))
 		cutOff(did, d.Cut)
 	case *rollout.Shifted:
 		if d.To == t.goal {

@@ -39,7 +39,7 @@ const baselinePart = 0.1
 // served MinRequests, and for every share the upper bound of its excess at
 // this weight is below WorseBy/weight. At weight 1000 nothing serves beside
 // it: it is held against the recorded window, and passes on time if it served
-// at all. A candidate under suspicion passes nowhere. All else is
+// at all and stable was seen before. A candidate under suspicion passes nowhere. All else is
 // inconclusive.
 func Judge(q Question) Judgement {
 	ev := gather(q)
@@ -142,7 +142,12 @@ func judgeShare(m Metric, q Question, ev evidence, base []Sample, j Judgement, l
 	}
 	worthwhile := l.worthwhile(m, ev.runs, j)
 	shown := j.Control == Beside && f.UpperBound < f.Allowed
+	// Time alone passes nobody: stable must have been seen, now or before.
 	onTime := q.Weight >= 1000 && j.CandidateCounts.Requests > 0
+	if onTime && j.Control == Absent && !ev.compared() {
+		onTime = false
+		f.Detail += ", of which nothing was ever seen"
+	}
 	switch {
 	case worthwhile && log >= math.Log(f.Threshold):
 		f.Verdict = Fail
@@ -209,6 +214,8 @@ func (j *Judgement) conclude(q Question, ev evidence) {
 		j.Reason = fmt.Sprintf("baking for another %s", bakes.Sub(q.Now).Round(time.Second))
 	case silent != "":
 		j.Reason = silent
+	case !q.Limits.ofRequests():
+		j.Verdict, j.Reason = Pass, "passed on time: neither errors nor slow requests are judged"
 	case q.Weight >= 1000 && len(open) > 0:
 		j.Reason = strings.Join(open, "; ")
 	case q.Weight >= 1000 && j.Control == Recorded:
@@ -224,9 +231,6 @@ func (j *Judgement) conclude(q Question, ev evidence) {
 		}
 	default:
 		j.Verdict, j.Reason = Pass, "the candidate's excess is shown to be within the limits"
-		if q.Limits.Errors == nil && q.Limits.Slow == nil {
-			j.Reason = "passed on time: neither errors nor slow requests are judged"
-		}
 	}
 }
 
@@ -245,7 +249,7 @@ func (ev evidence) silence(q Question) string {
 		}
 		c := ev.coverage[r]
 		switch {
-		case counts.Requests == 0:
+		case counts.Requests == 0 && q.Limits.ofRequests():
 			return fmt.Sprintf("%s was seen to serve no request at this weight", name)
 		case c.span < (q.Bake-q.Settle)/2:
 			return fmt.Sprintf("%s was measured for %s of a bake of %s", name, c.span.Round(time.Second), q.Bake)
@@ -256,12 +260,25 @@ func (ev evidence) silence(q Question) string {
 	return ""
 }
 
+// ofRequests reports whether anything is judged that needs requests.
+func (l Limits) ofRequests() bool { return l.Errors != nil || l.Slow != nil }
+
+// compared reports whether the candidate ever served beside stable.
+func (ev evidence) compared() bool {
+	return slices.ContainsFunc(ev.runs, func(r run) bool {
+		return r.weight < 1000 && r.stable.Requests > 0 && r.candidate.Requests > 0
+	})
+}
+
 // needed is how many requests the candidate must still serve.
 func (j *Judgement) needed(q Question) int64 {
 	if q.Weight <= 0 {
 		return 0
 	}
 	have := j.CandidateCounts.Requests
+	if !q.Limits.ofRequests() {
+		return 0
+	}
 	if q.Weight >= 1000 {
 		return max(0, 1-have)
 	}

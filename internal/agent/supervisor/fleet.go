@@ -16,12 +16,10 @@ type Fleet struct {
 	super *Supervisor
 	order Order
 
-	running context.Context //nolint:containedctx // bounds the instances that are yet to come
-	halt    context.CancelFunc
-
 	mu      sync.Mutex
 	places  []*instance   // never changed in place
 	serving int           // the first so many are not held
+	halted  bool          // no instance is tended any more
 	changed chan struct{} // closed and replaced when readiness changes
 
 	stopping sync.Mutex
@@ -32,12 +30,11 @@ type Fleet struct {
 // Launch starts the instances that the order names and returns at once. They
 // go on when ctx ends.
 func (s *Supervisor) Launch(ctx context.Context, order Order) *Fleet {
-	running, halt := context.WithCancel(context.WithoutCancel(ctx))
-	f := &Fleet{super: s, order: order, running: running, halt: halt, changed: make(chan struct{})}
+	f := &Fleet{super: s, order: order, changed: make(chan struct{})}
 	if err := s.forgetLogs(order.Launch); err != nil {
 		s.opts.Log.Warn("old logs stay", "error", err)
 	}
-	f.Scale(order.Places, order.Serving)
+	f.Scale(ctx, order.Places, order.Serving)
 	return f
 }
 
@@ -139,6 +136,16 @@ func (f *Fleet) Stop(drain context.Context) (cut int, err error) {
 	}
 	f.stopped = true
 	return f.cut, nil
+}
+
+// halt lets go of every instance, those yet to come included.
+func (f *Fleet) halt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.halted = true
+	for _, in := range f.places {
+		in.halt()
+	}
 }
 
 // Leave stops tending the instances and leaves them running for the next agent.

@@ -14,10 +14,10 @@ func Name(side api.Side, launch, place int) string {
 }
 
 // Scale has exactly the places named run, and the first so many of them take
-// requests once they are ready; it returns when that is in force. The instances
-// of other places are handed over as a fleet of their own, to be stopped; nil
-// where there are none.
-func (f *Fleet) Scale(places []int, serving int) (left *Fleet) {
+// requests once they are ready; it returns when that is in force. Instances go
+// on when ctx ends. Those of other places are handed over as a fleet of their
+// own, to be stopped; nil where there are none.
+func (f *Fleet) Scale(ctx context.Context, places []int, serving int) (left *Fleet) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var stay []*instance
@@ -29,7 +29,7 @@ func (f *Fleet) Scale(places []int, serving int) (left *Fleet) {
 			stay = append(stay, f.places[at])
 			continue
 		}
-		stay = append(stay, f.begin(name, held))
+		stay = append(stay, f.begin(ctx, name, held))
 	}
 	var gone []*instance
 	for _, in := range f.places {
@@ -41,19 +41,16 @@ func (f *Fleet) Scale(places []int, serving int) (left *Fleet) {
 	if len(gone) == 0 {
 		return nil
 	}
-	return &Fleet{
-		super: f.super, order: f.order, places: gone, changed: make(chan struct{}),
-		halt: func() {
-			for _, in := range gone {
-				in.halt()
-			}
-		},
-	}
+	return &Fleet{super: f.super, order: f.order, places: gone, changed: make(chan struct{})}
 }
 
-// begin starts an instance, or takes it over where the order knows it.
-func (f *Fleet) begin(name string, held bool) *instance {
-	running, halt := context.WithCancel(f.running)
+// begin starts an instance, or takes it over where the order knows it. f.mu is
+// held.
+func (f *Fleet) begin(ctx context.Context, name string, held bool) *instance {
+	running, halt := context.WithCancel(context.WithoutCancel(ctx))
+	if f.halted {
+		halt()
+	}
 	in := &instance{
 		name: name, fleet: f, held: held, halt: halt, phase: api.Starting, done: make(chan struct{}),
 	}

@@ -30,17 +30,25 @@ var (
 	_ phase.Meter = (*meter.Meter)(nil)
 )
 
-// TestMain lets the test binary stand in for an instance of a service.
+// TestMain lets the test binary stand in for an instance of a service, and for
+// an agent where it has to be killed.
 func TestMain(m *testing.M) {
-	if os.Getenv("LOCAL_TEST_VERSION") == "" {
+	told, fault := os.Getenv("LOCAL_TEST_AGENT"), os.Getenv("LOCAL_TEST_FAULT")
+	switch {
+	case os.Getenv("LOCAL_TEST_VERSION") == "" && told == "":
 		os.Exit(m.Run())
-	}
-	if os.Getenv("LOCAL_TEST_VERSION") == "broken" {
+	case os.Getenv("LOCAL_TEST_VERSION") == "":
+		if err := runAgent(told); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	case os.Getenv("LOCAL_TEST_VERSION") == "broken" || fault == "crashing":
 		fmt.Fprintln(os.Stderr, "cannot open config")
 		os.Exit(1)
 	}
 	answer := func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/error" {
+		if r.URL.Path == "/error" || r.URL.Path == "/healthz" && fault == "unready" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 		fmt.Fprint(w, os.Getenv("LOCAL_TEST_VERSION")) //nolint:errcheck // the test sees what is missing

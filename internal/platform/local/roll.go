@@ -147,6 +147,7 @@ func (r *roll) make(ctx context.Context, state api.State, m move) error {
 		return r.await(ctx, m.of)
 	case toAdmit:
 		return r.let(ctx, m.of)
+	case nothing:
 	}
 	r.cut += done.Cut
 	return err
