@@ -18,13 +18,17 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo
+.PHONY: demo demo-all
 # The flags of "build", so that what both need is compiled once.
-demo: export CGO_ENABLED := 0
-demo: export GOFLAGS := -trimpath -buildvcs=false
+demo demo-all: export CGO_ENABLED := 0
+demo demo-all: export GOFLAGS := -trimpath -buildvcs=false
 demo: build ## release the example on this machine, under load; DEMO="--fault bad-errors" and the like
 	@go build -o bin/demo ./cmd/demo
 	@bin/demo --gapless bin/gapless $(DEMO)
+
+demo-all: build ## run the demo by every strategy with every fault, one line each; takes about half an hour
+	@go build -o bin/demo ./cmd/demo
+	@bin/demo --gapless bin/gapless --rows 20000 --all $(DEMO)
 
 .PHONY: test
 test: ## vet, then run all tests, with the race detector where there is a C compiler

@@ -21,6 +21,8 @@ type account struct {
 	archive  string
 	backfill float64 // rows a second
 	switches []rollout.Shifted
+	wentBack bool
+	cut      int // requests and connections that the end of a drain cut
 }
 
 // read takes in what was written since the last time. into is nil before the
@@ -74,8 +76,17 @@ func (a *account) enter(data rollout.Data, into *ledger.Ledger) error {
 	switch e := data.(type) {
 	case *rollout.Shifted:
 		a.shifted(*e, into)
+	case *rollout.Replaced:
+		a.cut += e.Cut
+		a.shifted(rollout.Shifted{
+			From: rollout.PartOf(e.Replacing.From, e.Of), To: rollout.PartOf(e.Replacing.To, e.Of),
+			Decided: e.Decided, InForce: e.InForce,
+		}, into)
 	case *rollout.RolledBack:
+		a.wentBack = true
 		a.shifted(rollout.Shifted{From: e.From, Decided: e.Decided, InForce: e.InForce}, into)
+	case *rollout.Retired:
+		a.cut += e.Cut
 	case *rollout.Migrated:
 		return a.migrated(e)
 	case *rollout.Ended:
@@ -94,6 +105,20 @@ func (a *account) shifted(s rollout.Shifted, into *ledger.Ledger) {
 	}
 	a.switches = append(a.switches, s)
 	into.Switched(s.Decided, s.From, s.To)
+}
+
+// exposed is how much of the traffic the candidate had, for how long: the sum
+// of weight times seconds, until now.
+func (a *account) exposed(now time.Time) float64 {
+	var sum float64
+	for i, s := range a.switches {
+		until := now
+		if i+1 < len(a.switches) {
+			until = a.switches[i+1].InForce
+		}
+		sum += s.To.Share() * until.Sub(s.Decided).Seconds()
+	}
+	return sum
 }
 
 func (a *account) migrated(m *rollout.Migrated) error {

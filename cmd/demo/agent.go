@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/gapless-deploy/gapless/internal/agent/api"
 )
 
 // program is a running program of ours.
@@ -23,21 +25,34 @@ type program struct {
 	how   error // valid once ended
 }
 
-// startAgent starts the agent and returns once it answers.
-func (s *stage) startAgent(ctx context.Context, f fault) error {
-	var bad []string
-	if f == badErrors {
-		bad = append(bad, "BAD_ERRORS=0.05") // which only the new revision heeds
+// bringAgent starts the agent, a client of its API, and sees to their end.
+func (s *stage) bringAgent(ctx context.Context, f fault) error {
+	var err error
+	if s.admin, err = api.NewClient("http://"+s.adminAt, s.token); err != nil {
+		return err
 	}
+	s.later(func(ctx context.Context) error {
+		s.admin.Close()
+		var err error
+		if s.agent != nil {
+			err = s.agent.end(ctx)
+		}
+		return errors.Join(err, s.endInstances())
+	})
+	return s.startAgent(ctx, f)
+}
+
+// startAgent starts the agent and returns once it listens.
+func (s *stage) startAgent(ctx context.Context, f fault) error {
 	p := &program{log: filepath.Join(s.dir, "agent.log"), ended: make(chan struct{})}
-	log, err := os.Create(p.log)
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}
 	// It outlives ctx: a release under way goes back through it.
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), s.gapless, "agent", "--service", service,
-		"--listen", s.public, "--admin", s.admin, "--state-dir", filepath.Join(s.dir, "agent"))
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = s.dir, s.environment(bad...), log, log
+		"--listen", s.public, "--admin", s.adminAt, "--state-dir", filepath.Join(s.dir, "agent"))
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = s.dir, s.environment(f.trouble().env...), log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us
 	if err := errors.Join(p.cmd.Start(), log.Close()); err != nil {
 		return fmt.Errorf("start the agent: %w", err)
@@ -47,9 +62,7 @@ func (s *stage) startAgent(ctx context.Context, f fault) error {
 		close(p.ended)
 	}()
 	s.agent = p
-	s.later(s.endInstances)
-	s.later(p.end)
-	return p.answers(ctx, s.admin)
+	return p.answers(ctx, s.adminAt)
 }
 
 // answers waits until something listens at address.
@@ -90,9 +103,18 @@ func (p *program) end(ctx context.Context) error {
 	return errors.Join(err, p.cmd.Process.Kill())
 }
 
+// kill ends the program at once.
+func (p *program) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill the agent: %w", err)
+	}
+	<-p.ended
+	return nil
+}
+
 // endInstances ends what the agent leaves standing: an agent that is started
 // again takes its instances over. Ours run from the stage's directory.
-func (s *stage) endInstances(context.Context) error {
+func (s *stage) endInstances() error {
 	all, err := procfs.AllProcs()
 	if err != nil {
 		return fmt.Errorf("end the instances: %w", err)

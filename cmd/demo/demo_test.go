@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/cmd/demo/load"
-	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/ledger"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -42,57 +40,6 @@ func TestIndented(t *testing.T) {
 	}
 }
 
-func TestConfigureMovesThePortsAndAddsTheChange(t *testing.T) {
-	root, err := repository()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{root: root, dir: t.TempDir(), admin: "127.0.0.1:1", public: "127.0.0.1:2"}
-	for _, withChange := range []bool{false, true} {
-		if err := s.configure(withChange); err != nil {
-			t.Fatal(err)
-		}
-		raw, err := os.ReadFile(filepath.Join(s.dir, "gapless.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(raw)
-		if strings.Contains(text, ":7070") || strings.Contains(text, ":8080") ||
-			!strings.Contains(text, "127.0.0.1:1\"") || !strings.Contains(text, "127.0.0.1:2/") {
-			t.Errorf("the ports were not moved:\n%s", text)
-		}
-		cfg, err := config.Load(filepath.Join(s.dir, "gapless.yaml"))
-		if err != nil {
-			t.Fatalf("gapless would not take it: %v", err)
-		}
-		if got := len(cfg.Schema.Changes) == 1; got != withChange {
-			t.Errorf("changes are %v, want one: %t", cfg.Schema.Changes, withChange)
-		}
-	}
-}
-
-func TestVerdict(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		r     result
-		fault fault
-		good  bool
-	}{
-		{"released", result{Outcome: released}, noFault, true},
-		{"killed and released", result{Outcome: released}, killBackfill, true},
-		{"bad and rolled back", result{Outcome: rolledBack, CandidateBad: 9}, badErrors, true},
-		{"good and rolled back", result{Outcome: rolledBack}, noFault, false},
-		{"bad and released", result{Outcome: released}, badErrors, false},
-		{"dropped", result{Outcome: released, Dropped: 1}, noFault, false},
-		{"lost", result{Outcome: released, Lost: 1}, noFault, false},
-		{"clobbered", result{Outcome: rolledBack, Clobbered: 1}, badErrors, false},
-	} {
-		if err := tc.r.verdict(tc.fault); (err == nil) != tc.good {
-			t.Errorf("%s: verdict %v, want good: %t", tc.name, err, tc.good)
-		}
-	}
-}
-
 func TestResultIsOneLineOfJSON(t *testing.T) {
 	var out strings.Builder
 	ms := 3.5
@@ -106,7 +53,8 @@ func TestResultIsOneLineOfJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"strategy", "fault", "requests", "dropped", "candidate_bad", "cut_by_fault", "exposure_percent",
+	for _, name := range []string{"strategy", "fault", "requests", "dropped", "met_candidate",
+		"candidate_bad", "candidate_bad_bound", "cut_by_fault", "cut_connections", "exposure_percent",
 		"switches", "rows", "lost", "clobbered", "backfill_rows_per_s", "outcome", "serving", "seconds"} {
 		if _, there := fields[name]; !there {
 			t.Errorf("%s is missing", name)
@@ -152,17 +100,27 @@ func TestAccountReadsTheRecordOnce(t *testing.T) {
 	add(rollout.Migrated{Step: "backfill", Evidence: json.RawMessage(`{"step":"backfill","rows_per_second":4000}`)})
 	add(rollout.Migrated{Step: "archive", Evidence: json.RawMessage(`{"step":"archive","archive_table":"gapless.a"}`)})
 	add(rollout.Shifted{From: 0, To: 10, Decided: began.Add(time.Second), InForce: began.Add(time.Second)})
-	add(rollout.RolledBack{From: 10, Decided: began.Add(2 * time.Second), InForce: began.Add(2 * time.Second)})
+	add(rollout.Replaced{Replacing: rollout.Replacing{From: 1, To: 2, Of: 3}, Cut: 2,
+		Decided: began.Add(3 * time.Second), InForce: began.Add(4 * time.Second)})
+	if a.wentBack {
+		t.Error("it went back before it did")
+	}
+	add(rollout.RolledBack{From: 666, Decided: began.Add(5 * time.Second), InForce: began.Add(6 * time.Second)})
+	add(rollout.Retired{Side: rollout.Blue, Revision: revision, Cut: 1})
 	add(rollout.Ended{Outcome: rollout.Done, Serving: []rollout.Share{{Revision: revision, Weight: 1000}}})
-	if a.backfill != 4000 || a.archive != "gapless.a" || a.serving != "1.1 100%" {
+	if a.backfill != 4000 || a.archive != "gapless.a" || a.serving != "1.1 100%" || !a.wentBack || a.cut != 3 {
 		t.Errorf("read %+v", a)
 	}
 	var got [][2]rollout.Weight
 	for _, s := range book.Summary().Switches {
 		got = append(got, [2]rollout.Weight{s.From, s.To})
 	}
-	if diff := cmp.Diff([][2]rollout.Weight{{0, 10}, {10, 0}}, got); diff != "" {
+	if diff := cmp.Diff([][2]rollout.Weight{{0, 10}, {333, 666}, {666, 0}}, got); diff != "" {
 		t.Errorf("switches told to the ledger (-want +got):\n%s", diff)
+	}
+	// 1% for three seconds, two thirds for three more.
+	if got := a.exposed(began.Add(time.Hour)); got < 2.027 || got > 2.029 {
+		t.Errorf("the candidate had %g seconds of all the traffic, want 0.01*3 + 0.666*3", got)
 	}
 }
 

@@ -14,47 +14,68 @@ import (
 
 // The exit statuses of gapless that the demo tells apart.
 const (
-	done    = 0
-	stopped = 3
-	waiting = 4
+	done        = 0
+	stopped     = 3
+	waiting     = 4
+	needsPerson = 5
 )
 
 // command is a run of gapless, as a user would type it.
 type command struct {
 	*exec.Cmd
-	line string
+	line   string
+	args   []string
+	report bytes.Buffer // what it printed, whole once it has ended
+
+	ended  chan struct{}
+	status int   // valid once ended
+	how    error // valid once ended; nil where it left a status
 }
 
-// gaplessCommand prepares one run. Its report goes to report, what it tells
-// meanwhile to progress.
-func (s *stage) gaplessCommand(ctx context.Context, report, progress io.Writer, args ...string) *command {
+// gaplessCommand prepares one run. What it tells meanwhile goes to progress.
+func (s *stage) gaplessCommand(ctx context.Context, progress io.Writer, args ...string) *command {
 	cmd := exec.CommandContext(ctx, s.gapless, args...)
+	c := &command{Cmd: cmd, line: "gapless " + strings.Join(args, " "), args: args, ended: make(chan struct{})}
 	cmd.Dir, cmd.Env = s.dir, s.environment()
-	cmd.Stdout, cmd.Stderr = report, progress
+	cmd.Stdout, cmd.Stderr = &c.report, progress
 	// Ctrl-C is for us; gapless gets it from here, and time to be safe.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 15 * time.Second
-	return &command{cmd, "gapless " + strings.Join(args, " ")}
+	return c
 }
 
-// run runs it to its end and gives the exit status.
-func (c *command) run() (int, error) {
+func (c *command) start() error {
 	if err := c.Start(); err != nil {
-		return 0, fmt.Errorf("%s: %w", c.line, err)
+		return fmt.Errorf("%s: %w", c.line, err)
 	}
-	return c.end()
+	go func() {
+		defer close(c.ended)
+		err := c.Wait()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+			c.status = exit.ExitCode()
+		} else if err != nil {
+			c.how = fmt.Errorf("%s: %w", c.line, err)
+		}
+	}()
+	return nil
 }
 
-func (c *command) end() (int, error) {
-	err := c.Wait()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
-		return exit.ExitCode(), nil
+// wait gives the exit status, once there is one.
+func (c *command) wait() (int, error) {
+	<-c.ended
+	return c.status, c.how
+}
+
+// kill ends it by SIGKILL. It is an error if it had ended by itself.
+func (c *command) kill() error {
+	if err := c.Process.Kill(); err != nil {
+		return fmt.Errorf("kill %s: %w", c.line, err)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", c.line, err)
+	if <-c.ended; c.how == nil {
+		return fmt.Errorf("%s was over before it could be killed", c.line)
 	}
-	return done, nil
+	return nil
 }
 
 // indented puts two spaces before each line.

@@ -15,13 +15,14 @@ import (
 
 // options are the demo's flags.
 type options struct {
-	Strategy string  `enum:"canary" default:"canary" help:"How the new revision takes over: canary."`
-	Fault    fault   `enum:"none,bad-errors,kill-backfill" default:"none" help:"What goes wrong on the way: none, bad-errors (the new revision answers some requests with an error), kill-backfill (expand is killed in the middle and run again)."`
-	Rows     int     `default:"200000" help:"Addresses in the table, 1000 to 5000000."`
-	Rate     float64 `default:"300" help:"Requests a second."`
-	Gapless  string  `type:"existingfile" placeholder:"FILE" help:"The program to run; built anew by default."`
-	Keep     bool    `help:"Leave everything standing at the end, until Ctrl-C."`
-	JSON     bool    `help:"End with one JSON object on stdout; all else goes to stderr."`
+	Strategy strategy `enum:"canary,blue-green,rolling" default:"canary" help:"How the new revision takes over: canary, blue-green or rolling."`
+	Fault    fault    `enum:"none,bad-errors,bad-slow,bad-memory,crash,unhealthy,kill-backfill,kill-phase,kill-agent,drift" default:"none" help:"What goes wrong on the way: none; bad-errors, bad-slow, bad-memory, crash, unhealthy (the new revision is bad); kill-backfill, kill-phase, kill-agent (kill -9, then the same again); drift (somebody else moves the traffic)."`
+	Rows     int      `default:"200000" help:"Addresses in the table, 1000 to 5000000."`
+	Rate     float64  `default:"300" help:"Requests a second."`
+	Gapless  string   `type:"existingfile" placeholder:"FILE" help:"The program to run; built anew by default."`
+	Keep     bool     `help:"Leave everything standing at the end, until Ctrl-C."`
+	JSON     bool     `help:"End with one JSON object on stdout; all else goes to stderr."`
+	All      bool     `help:"Run every strategy with every fault, one line each, instead of the one asked for."`
 }
 
 // Validate is called by kong.
@@ -35,20 +36,15 @@ func (o *options) Validate() error {
 	return nil
 }
 
-// fault is what goes wrong on the way.
-type fault string
-
-const (
-	noFault      fault = "none"
-	badErrors    fault = "bad-errors"
-	killBackfill fault = "kill-backfill"
-)
-
 func main() {
 	var o options
-	kong.Parse(&o, kong.Name("demo"), kong.Description("A canary release of the article's address book, code and schema together, under load."))
+	kong.Parse(&o, kong.Name("demo"), kong.Description("A release of the article's address book, code and schema together, under load."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o)
+	do := run
+	if o.All {
+		do = runAll
+	}
+	err := do(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)

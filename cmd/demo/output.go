@@ -43,9 +43,9 @@ func (o *output) show(w io.Writer, text string) {
 }
 
 func (o *output) title(opts options) {
-	o.say("A canary release of the article's address book: code and schema together, under load.")
+	o.say("%s of the article's address book: code and schema together, under load.", opts.Strategy.title())
 	if opts.Fault != noFault {
-		o.say("What goes wrong on the way: %s.", opts.Fault)
+		o.say("What goes wrong on the way: %s (%s).", opts.Fault.trouble().what, opts.Fault)
 	}
 	o.say("")
 }
@@ -83,13 +83,9 @@ func (o *output) result(r result, sum ledger.Summary, damaged []load.Damage) {
 	o.row("requests", grouped(r.Requests))
 	o.row("dropped", grouped(r.Dropped))
 	o.row("cut by the fault", grouped(r.CutByFault))
-	o.row("met the candidate", fmt.Sprintf("%.1f%%, %s got an error from it", r.ExposurePercent, grouped(r.CandidateBad)))
-	for _, s := range r.Switches {
-		took := "not seen"
-		if s.InForceMS != nil {
-			took = fmt.Sprintf("in force after %g ms", *s.InForceMS)
-		}
-		o.row(fmt.Sprintf("switch %g%% to %g%%", s.From, s.To), took)
+	o.row("met the candidate", fmt.Sprintf("%.1f%%, %s", r.ExposurePercent, r.errors()))
+	for _, s := range sum.Switches {
+		o.row(r.Strategy.switched(s.From, s.To), inForce(s))
 	}
 	o.row("rows compared", grouped(r.Rows))
 	o.row("lost, clobbered", fmt.Sprintf("%d, %d", r.Lost, r.Clobbered))
@@ -103,6 +99,22 @@ func (o *output) result(r result, sum ledger.Summary, damaged []load.Damage) {
 	for _, d := range damaged[:min(most, len(damaged))] {
 		o.say("  %s", d)
 	}
+}
+
+// errors is what those got who met the candidate.
+func (r result) errors() string {
+	text := grouped(r.CandidateBad) + " got an error from it"
+	if r.CandidateBadBound > 0 {
+		text += ", the fault explains " + grouped(r.CandidateBadBound)
+	}
+	return text
+}
+
+func inForce(s ledger.Switch) string {
+	if s.InForce == nil {
+		return "not seen"
+	}
+	return fmt.Sprintf("in force after %g ms", milliseconds(*s.InForce))
 }
 
 func (o *output) row(name, value string) { o.say("  %-18s %s", name, value) }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -13,12 +14,17 @@ import (
 
 // result is the demo's account in one object.
 type result struct {
-	Strategy        string       `json:"strategy"`
-	Fault           fault        `json:"fault"`
-	Requests        int64        `json:"requests"`
-	Dropped         int64        `json:"dropped"`
-	CandidateBad    int64        `json:"candidate_bad"`
-	CutByFault      int64        `json:"cut_by_fault"`
+	Strategy     strategy `json:"strategy"`
+	Fault        fault    `json:"fault"`
+	Requests     int64    `json:"requests"`
+	Dropped      int64    `json:"dropped"`
+	MetCandidate int64    `json:"met_candidate"`
+	CandidateBad int64    `json:"candidate_bad"`
+	// CandidateBadBound is how many the fault explains, see badBound.
+	CandidateBadBound int64 `json:"candidate_bad_bound"`
+	CutByFault        int64 `json:"cut_by_fault"`
+	// CutConnections is how many the record says that gapless itself cut.
+	CutConnections  int          `json:"cut_connections"`
 	ExposurePercent float64      `json:"exposure_percent"`
 	Switches        []switchTime `json:"switches"`
 	// Rows is how many were compared with the model.
@@ -82,14 +88,16 @@ func (d *demo) result(how outcome) result {
 	r := result{
 		Switches: []switchTime{},
 		Strategy: d.Strategy, Fault: d.Fault, Requests: sum.Requests, Dropped: sum.Dropped,
-		CandidateBad: sum.CandidateBad, CutByFault: sum.CutByFault, ExposurePercent: round(sum.Exposure(), 2),
+		MetCandidate: sum.Answered[newRevision], CandidateBad: sum.CandidateBad,
+		CandidateBadBound: badBound(d.Fault.trouble().errors, d.Rate, d.account.exposed(time.Now())),
+		CutByFault:        sum.CutByFault, CutConnections: d.account.cut, ExposurePercent: round(sum.Exposure(), 2),
 		Rows: d.model.Rows(), BackfillRowsS: round(d.account.backfill, 0), Outcome: how,
 		Serving: d.account.serving, Seconds: round(time.Since(d.began).Seconds(), 1),
 	}
 	for _, s := range sum.Switches {
 		one := switchTime{From: s.From.Percent(), To: s.To.Percent()}
 		if s.InForce != nil {
-			ms := round(float64(s.InForce.Microseconds())/1000, 1)
+			ms := milliseconds(*s.InForce)
 			one.InForceMS = &ms
 		}
 		r.Switches = append(r.Switches, one)
@@ -111,20 +119,37 @@ func (r result) write(w io.Writer) error {
 	return nil
 }
 
-// verdict is nil when the release kept its promise.
-func (r result) verdict(f fault) error {
-	want := released
-	if f == badErrors {
-		want = rolledBack
-	}
-	switch {
-	case r.Dropped > 0 || r.Lost > 0 || r.Clobbered > 0:
-		return fmt.Errorf("%d requests dropped, %d values lost, %d clobbered", r.Dropped, r.Lost, r.Clobbered)
-	case r.Outcome != want && r.Outcome != failed: // why it failed is told already
-		return fmt.Errorf("the release ended %s, it should have %s", r.Outcome, want)
-	}
-	return nil
+// badBound is how many error answers of a candidate are the fault's: its share
+// of the traffic for as long as it had it, at the rate, each with the fault's
+// chance. Chance scatters, so that four standard deviations come on top. More
+// would mean that the candidate got traffic by which the record does not stand.
+func badBound(share, rate, exposed float64) int64 {
+	mean := share * rate * exposed
+	return int64(math.Ceil(mean + 4*math.Sqrt(mean)))
 }
+
+// verdict is nil when the release kept its promise.
+func (r result) verdict() error {
+	t := r.Fault.trouble()
+	var broken []error
+	holds := func(ok bool, format string, args ...any) {
+		if !ok {
+			broken = append(broken, fmt.Errorf(format, args...))
+		}
+	}
+	holds(r.Dropped == 0 && r.Lost == 0 && r.Clobbered == 0,
+		"%d requests dropped, %d values lost, %d clobbered", r.Dropped, r.Lost, r.Clobbered)
+	holds(r.CutConnections == 0, "%d requests or connections were cut at the end of a drain", r.CutConnections)
+	holds(r.CutByFault == 0 || t.cuts, "%d requests cut by a fault that cuts none", r.CutByFault)
+	holds(r.CandidateBad <= r.CandidateBadBound,
+		"the candidate answered %d requests with an error, the fault explains %d", r.CandidateBad, r.CandidateBadBound)
+	holds(r.MetCandidate == 0 || !t.unseen, "%d requests met a candidate that must meet none", r.MetCandidate)
+	// Why it failed is told already.
+	holds(r.Outcome == t.end || r.Outcome == failed, "the release ended %s, it should have %s", r.Outcome, t.end)
+	return errors.Join(broken...)
+}
+
+func milliseconds(d time.Duration) float64 { return round(float64(d.Microseconds())/1000, 1) }
 
 func round(x float64, digits int) float64 {
 	scale := math.Pow10(digits)

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -77,19 +74,18 @@ func (d *demo) conclude(ctx context.Context, how outcome) error {
 		d.out.kept(d.stage)
 		<-ctx.Done()
 	}
-	return errors.Join(err, r.verdict(d.Fault))
+	return errors.Join(err, r.verdict())
 }
 
-// first releases the old revision, to which all of the traffic then goes.
-func (d *demo) first(ctx context.Context) error {
-	if err := d.configure(false); err != nil {
+// bothForms shows after a rollback that the schema serves both revisions:
+// rows that are written in either form are read in the other.
+func (d *demo) bothForms(ctx context.Context) error {
+	const rows = 200
+	if err := load.BothForms(ctx, d.loadOptions(), d.conn, rows, d.model, d.ledger); err != nil {
 		return err
 	}
-	status, err := d.phase(ctx, "deploy", "--revision", oldRevision)
-	if err == nil && status != done {
-		err = fmt.Errorf("the first release ended with status %d", status)
-	}
-	return err
+	d.out.say("\nthe schema serves both still: %d rows written in the new form were read by revision %s, and the other way round", rows, oldRevision)
+	return nil
 }
 
 func (d *demo) loadOptions() load.Options {
@@ -98,129 +94,7 @@ func (d *demo) loadOptions() load.Options {
 
 func (d *demo) startLoad(ctx context.Context) {
 	d.model = load.NewModel(d.Rows)
-	d.ledger = ledger.New(ledger.Options{Candidate: newRevision, Recent: 1 << 16})
+	d.ledger = ledger.New(ledger.Options{Candidate: newRevision, Crashes: d.Fault == crash, Recent: 1 << 16})
 	d.account.since = time.Now()
 	d.load = load.Start(ctx, d.loadOptions(), d.model, d.ledger)
-}
-
-// outcome is how the release ended.
-type outcome string
-
-const (
-	released   outcome = "released"
-	rolledBack outcome = "rolled-back"
-	failed     outcome = "failed" // gapless did not do what it should
-)
-
-// release is the article's release: expand, code, contract.
-func (d *demo) release(ctx context.Context) (outcome, error) {
-	if err := d.configure(true); err != nil {
-		return "", err
-	}
-	// What stable does beforehand is what the candidate is held against.
-	if err := pause(ctx, 3*time.Second); err != nil {
-		return "", err
-	}
-	if err := d.must(ctx, "plan", "--revision", newRevision); err != nil {
-		return "", err
-	}
-	if d.Fault == killBackfill {
-		if err := d.killExpand(ctx); err != nil {
-			return "", err
-		}
-	}
-	if err := d.must(ctx, "expand", "--revision", newRevision); err != nil {
-		return "", err
-	}
-	if err := d.must(ctx, "deploy", "--revision", newRevision); err != nil {
-		return "", err
-	}
-	for _, to := range []string{"1", "5", "25", "50", "100"} {
-		status, err := d.phase(ctx, "promote", "--to", to)
-		if err != nil {
-			return "", err
-		}
-		if status == stopped {
-			return rolledBack, d.must(ctx, "status")
-		}
-		if status != done {
-			return "", fmt.Errorf("promote to %s%% ended with status %d", to, status)
-		}
-	}
-	if err := d.must(ctx, "retire"); err != nil {
-		return "", err
-	}
-	d.contracting = time.Now()
-	if err := d.must(ctx, "contract"); err != nil {
-		return "", err
-	}
-	return released, d.must(ctx, "status")
-}
-
-// patience is how long a phase may ask to wait: for the rollback window, for
-// quiet on the old form, for the lease of a killed phase.
-const patience = time.Minute
-
-// must runs a phase until it is done. A phase that says that it is too early
-// is run again, as a scheduled job would be.
-func (d *demo) must(ctx context.Context, args ...string) error {
-	status, err := d.phase(ctx, args...)
-	if status == waiting {
-		d.out.say("  (it is run again until it is due)")
-	}
-	for until := time.Now().Add(patience); err == nil && status == waiting && time.Now().Before(until); {
-		if err := pause(ctx, time.Second); err != nil {
-			return err
-		}
-		status, err = d.again(ctx, args...)
-	}
-	if err == nil && status != done {
-		err = fmt.Errorf("gapless %s ended with status %d", args[0], status)
-	}
-	return err
-}
-
-// phase runs gapless once, shows what it tells and what is new in its report.
-func (d *demo) phase(ctx context.Context, args ...string) (int, error) {
-	d.out.command(args)
-	var report bytes.Buffer
-	status, err := d.once(ctx, &report, d.out.indented(), args...)
-	d.out.report(args[0], report.String())
-	return status, err
-}
-
-// again runs a phase that waits once more. As long as it waits, nothing is new.
-func (d *demo) again(ctx context.Context, args ...string) (int, error) {
-	var report, told bytes.Buffer
-	status, err := d.once(ctx, &report, &told, args...)
-	if status != waiting {
-		d.out.command(args)
-		d.out.tell(told.String())
-		d.out.report(args[0], report.String())
-	}
-	return status, err
-}
-
-// once runs gapless and takes note of what its record says.
-func (d *demo) once(ctx context.Context, report, told io.Writer, args ...string) (int, error) {
-	c := d.gaplessCommand(ctx, report, told, args...)
-	status, err := c.run()
-	if err == nil && ctx.Err() != nil {
-		err = fmt.Errorf("%s: %w", c.line, ctx.Err())
-	}
-	if err != nil {
-		return 0, err
-	}
-	return status, d.account.read(d.stage.dir, d.ledger)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

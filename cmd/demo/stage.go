@@ -18,14 +18,16 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/cmd/demo/load"
+	"github.com/gapless-deploy/gapless/internal/agent/api"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
 )
 
 const (
 	oldRevision = "1.0"
 	newRevision = "1.1"
-	// service is the name that testdata/demo/gapless.yaml gives it.
-	service = "address-book"
+	// service and instances are what testdata/demo/gapless.yaml gives.
+	service   = "address-book"
+	instances = 3
 )
 
 // stage is what the release is played on.
@@ -35,11 +37,12 @@ type stage struct {
 	gapless  string // the program
 	database string // its URL
 	public   string // host:port
-	admin    string // host:port
+	adminAt  string // host:port
 	token    string
 
 	conn     *pgx.Conn
 	agent    *program
+	admin    *api.Client
 	teardown []func(context.Context) error
 }
 
@@ -59,7 +62,7 @@ func setStage(ctx context.Context, o options, log io.Writer) (*stage, error) {
 		func(ctx context.Context) error { return s.build(ctx, o.Gapless) },
 		s.choosePorts,
 		func(ctx context.Context) error { return s.startDatabase(ctx, o.Rows, log) },
-		func(ctx context.Context) error { return s.startAgent(ctx, o.Fault) },
+		func(ctx context.Context) error { return s.bringAgent(ctx, o.Fault) },
 	} {
 		if err := do(ctx); err != nil {
 			return s, err
@@ -137,7 +140,7 @@ func (s *stage) choosePorts(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("find a free port: %w", err), public.Close())
 	}
-	s.public, s.admin = public.Addr().String(), admin.Addr().String()
+	s.public, s.adminAt = public.Addr().String(), admin.Addr().String()
 	return errors.Join(public.Close(), admin.Close())
 }
 
@@ -174,29 +177,6 @@ func (s *stage) watchStatements(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("watch statements: %w", err)
-	}
-	return nil
-}
-
-// configure writes the user's files into place: those of testdata/demo, with
-// the ports of this stage. Before the change was thought of, none was named.
-func (s *stage) configure(withChange bool) error {
-	const config, change = "gapless.yaml", "db/changes/0007-split-street.yaml"
-	if err := os.MkdirAll(filepath.Join(s.dir, filepath.Dir(change)), 0o750); err != nil {
-		return fmt.Errorf("configure: %w", err)
-	}
-	for _, name := range []string{config, change} {
-		content, err := os.ReadFile(filepath.Join(s.root, "testdata", "demo", name))
-		if err != nil {
-			return fmt.Errorf("configure: %w", err)
-		}
-		text := strings.NewReplacer("127.0.0.1:7070", s.admin, "127.0.0.1:8080", s.public).Replace(string(content))
-		if !withChange {
-			text = strings.Replace(text, "["+change+"]", "[]", 1)
-		}
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("configure: %w", err)
-		}
 	}
 	return nil
 }

@@ -43,9 +43,24 @@ func (a Answer) by(revision string) bool {
 	return revision != "" && a.Revision == revision && a.Err == nil && a.Router == "" && a.Status != 0
 }
 
+// cutOff reports whether the revision's process left the request: the router
+// had to answer in its name, or its answer broke off. One that took too long
+// did neither.
+func (a Answer) cutOff(revision string) bool {
+	if revision == "" || a.Revision != revision || a.Status == 0 || a.late() {
+		return false
+	}
+	return a.Router != "" || a.Err != nil
+}
+
+// late reports whether the client gave the request up.
+func (a Answer) late() bool {
+	var timeout net.Error
+	return errors.Is(a.Err, context.DeadlineExceeded) || errors.As(a.Err, &timeout) && timeout.Timeout()
+}
+
 // cause puts the failure into words of which there are few.
 func (a Answer) cause() string {
-	var timeout net.Error
 	switch {
 	case a.Router != "":
 		return "router: " + a.Router
@@ -57,7 +72,7 @@ func (a Answer) cause() string {
 		return "connection refused"
 	case errors.Is(a.Err, syscall.ECONNRESET), errors.Is(a.Err, syscall.EPIPE):
 		return "connection reset"
-	case errors.Is(a.Err, context.DeadlineExceeded), errors.As(a.Err, &timeout) && timeout.Timeout():
+	case a.late():
 		return "no answer in time"
 	case errors.Is(a.Err, io.EOF), errors.Is(a.Err, io.ErrUnexpectedEOF):
 		return "connection closed before the answer"

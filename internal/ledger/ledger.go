@@ -40,6 +40,10 @@ type Options struct {
 	// Candidate is the revision whose own errors are not held against the
 	// release; empty when none is released.
 	Candidate string
+	// Crashes is set where the candidate's process is made to end on the way:
+	// requests that this cut are then the fault's. A router's answer in the
+	// candidate's name is taken for one, and an answer of its own that broke off.
+	Crashes bool
 	// Recent is how many answers are kept for switches that are told late;
 	// zero means 4096.
 	Recent int
@@ -49,11 +53,12 @@ type Options struct {
 // concurrent use.
 type Ledger struct {
 	candidate string
+	crashes   bool
 
 	mu       sync.Mutex
 	sum      Summary
 	causes   map[string]*Cause
-	faults   []fault
+	faults   []*fault
 	recent   []seen
 	next     int // place in recent that is overwritten next
 	switches []*watched
@@ -68,7 +73,8 @@ type Summary struct {
 	Dropped int64
 	// CandidateBad counts error answers that the candidate itself gave.
 	CandidateBad int64
-	// CutByFault counts failures that overlap an injected fault.
+	// CutByFault counts failures that overlap an injected fault, or that a crash
+	// of the candidate caused where one is injected.
 	CutByFault int64
 	// Missed counts requests that a client meant to send and could not,
 	// because too many were waiting for their answers.
@@ -97,16 +103,17 @@ const (
 	other         = "other"
 )
 
-// fault is a time in which something else than the release does damage.
+// fault is a time in which something else than the release does damage; it
+// lasts while to is zero.
 type fault struct{ from, to time.Time }
 
 // New gives an empty ledger.
 func New(o Options) *Ledger {
 	return &Ledger{
-		candidate: o.Candidate,
-		sum:       Summary{Answered: map[string]int64{}, candidate: o.Candidate},
-		causes:    map[string]*Cause{},
-		recent:    make([]seen, 0, cmp.Or(o.Recent, defaultRecent)),
+		candidate: o.Candidate, crashes: o.Crashes,
+		sum:    Summary{Answered: map[string]int64{}, candidate: o.Candidate},
+		causes: map[string]*Cause{},
+		recent: make([]seen, 0, cmp.Or(o.Recent, defaultRecent)),
 	}
 }
 
@@ -124,7 +131,7 @@ func (l *Ledger) Add(a Answer) {
 	}
 	l.because(a)
 	switch {
-	case l.duringFault(a):
+	case l.duringFault(a), l.crashes && a.cutOff(l.candidate):
 		l.sum.CutByFault++
 	case a.by(l.candidate):
 		l.sum.CandidateBad++
@@ -141,11 +148,18 @@ func (l *Ledger) Miss() {
 }
 
 // Fault tells, before it is done, of damage that is not the release's doing:
-// failures of requests that were under way between from and to are its.
-func (l *Ledger) Fault(from, to time.Time) {
+// failures of requests that were under way between from and the time that over
+// is called with are its.
+func (l *Ledger) Fault(from time.Time) (over func(to time.Time)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.faults = append(l.faults, fault{from, to})
+	f := &fault{from: from}
+	l.faults = append(l.faults, f)
+	return func(to time.Time) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		f.to = to
+	}
 }
 
 // Summary gives the account so far.
@@ -203,7 +217,7 @@ func (l *Ledger) because(a Answer) {
 }
 
 func (l *Ledger) duringFault(a Answer) bool {
-	return slices.ContainsFunc(l.faults, func(f fault) bool {
-		return !a.Started.After(f.to) && !a.Ended.Before(f.from)
+	return slices.ContainsFunc(l.faults, func(f *fault) bool {
+		return (f.to.IsZero() || !a.Started.After(f.to)) && !a.Ended.Before(f.from)
 	})
 }

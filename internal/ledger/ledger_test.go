@@ -1,8 +1,10 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"syscall"
 	"testing"
@@ -52,7 +54,7 @@ func TestWhoIsToBlame(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := ledger.New(ledger.Options{Candidate: "new"})
-			l.Fault(at(5000), at(6000))
+			l.Fault(at(5000))(at(6000))
 			l.Add(tc.answer)
 			got := l.Summary()
 			if got.Requests != 1 || got.Dropped != tc.dropped || got.CandidateBad != tc.candidateBad || got.CutByFault != tc.cut {
@@ -67,6 +69,58 @@ func TestWhoIsToBlame(t *testing.T) {
 				t.Errorf("cause %q, want %q", cause, tc.cause)
 			}
 		})
+	}
+}
+
+// Where the candidate is made to crash, what that cut is the fault's; what
+// gapless or its router did by itself is not.
+func TestACrashCutsOnlyWhatTheCandidateHad(t *testing.T) {
+	for _, tc := range []struct {
+		name                       string
+		answer                     ledger.Answer
+		dropped, candidateBad, cut int64
+	}{
+		{name: "the router answered in its name", cut: 1,
+			answer: ledger.Answer{Status: 502, Revision: "new", Router: "the instance did not answer"}},
+		{name: "its answer broke off", cut: 1, answer: ledger.Answer{Status: 200, Revision: "new", Err: io.ErrUnexpectedEOF}},
+		{name: "its answer was reset", cut: 1, answer: ledger.Answer{Status: 200, Revision: "new", Err: syscall.ECONNRESET}},
+		{name: "its own error", candidateBad: 1, answer: ledger.Answer{Status: 500, Revision: "new"}},
+		{name: "its answer took too long", dropped: 1,
+			answer: ledger.Answer{Status: 200, Revision: "new", Err: context.DeadlineExceeded}},
+		{name: "the router had nobody", dropped: 1, answer: ledger.Answer{Status: 503, Router: "no instance is ready"}},
+		{name: "the router answered in stable's name", dropped: 1,
+			answer: ledger.Answer{Status: 502, Revision: "old", Router: "the instance did not answer"}},
+		{name: "stable's answer broke off", dropped: 1, answer: ledger.Answer{Status: 200, Revision: "old", Err: io.ErrUnexpectedEOF}},
+		{name: "no head came", dropped: 1, answer: ledger.Answer{Err: io.EOF}},
+		{name: "refused", dropped: 1, answer: ledger.Answer{Err: syscall.ECONNREFUSED}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := ledger.New(ledger.Options{Candidate: "new", Crashes: true})
+			l.Add(tc.answer)
+			got := l.Summary()
+			if got.Dropped != tc.dropped || got.CandidateBad != tc.candidateBad || got.CutByFault != tc.cut {
+				t.Errorf("got %d dropped, %d bad, %d cut; want %d, %d, %d",
+					got.Dropped, got.CandidateBad, got.CutByFault, tc.dropped, tc.candidateBad, tc.cut)
+			}
+		})
+	}
+}
+
+// A fault is told of before anybody knows when it will be over.
+func TestAFaultLastsUntilItIsOver(t *testing.T) {
+	l := ledger.New(ledger.Options{})
+	refused := func(ms int) {
+		l.Add(ledger.Answer{Err: syscall.ECONNREFUSED, Started: at(ms), Ended: at(ms + 1)})
+	}
+	refused(4000)
+	over := l.Fault(at(5000))
+	refused(5500)
+	refused(7500)
+	over(at(8000))
+	refused(7900)
+	refused(8001)
+	if got := l.Summary(); got.CutByFault != 3 || got.Dropped != 2 {
+		t.Errorf("%d cut and %d dropped, want 3 and 2", got.CutByFault, got.Dropped)
 	}
 }
 

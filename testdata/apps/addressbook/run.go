@@ -31,9 +31,6 @@ const (
 func Run(form Form, faults Faults) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if faults.CrashAfter > 0 {
-		time.AfterFunc(faults.CrashAfter, crash)
-	}
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", cmp.Or(os.Getenv("PORT"), "8080")))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -233,19 +238,130 @@ func TestBadErrors(t *testing.T) {
 	}
 }
 
+// The zero value is good, and faults leave the first requests alone.
+func TestFaultsSetInLate(t *testing.T) {
+	database, _ := prepare(t, newColumns, "insert into address (name) values ('Ada')")
+	r := start(t, database, addressbook.Split(), addressbook.Faults{After: 5, Errors: 1})
+	defer r.end(t)
+	for n := 1; n <= 8; n++ {
+		want := http.StatusOK
+		if n > 5 {
+			want = http.StatusInternalServerError
+		}
+		if status := r.ask(t, http.MethodGet, "/addresses/1", nil, nil); status != want {
+			t.Errorf("request %d: status %d, want %d", n, status, want)
+		}
+	}
+}
+
+func TestBadSlow(t *testing.T) {
+	database, _ := prepare(t, newColumns, "insert into address (name) values ('Ada')")
+	const by = 120 * time.Millisecond
+	r := start(t, database, addressbook.Split(), addressbook.Faults{Slow: 0.5, SlowBy: by})
+	defer r.end(t)
+	const asked = 40
+	slow := 0
+	for range asked {
+		began := time.Now()
+		if status := r.ask(t, http.MethodGet, "/addresses/1", nil, nil); status != http.StatusOK {
+			t.Errorf("status %d, want 200: slow is no error", status)
+		}
+		if time.Since(began) >= by {
+			slow++
+		}
+	}
+	if slow < asked/8 || slow > asked*7/8 {
+		t.Errorf("%d of %d were slow, about half should be", slow, asked)
+	}
+}
+
+// Whoever asks for health waits until they give up; everything else is answered.
+func TestUnhealthyNeverAnswersItsHealthPath(t *testing.T) {
+	database, _ := prepare(t, newColumns, "insert into address (name) values ('Ada')")
+	r := start(t, database, addressbook.Split(), addressbook.Faults{Unhealthy: true})
+	defer r.end(t)
+	impatient := http.Client{Timeout: 200 * time.Millisecond}
+	if response, err := impatient.Get(r.url + "/healthz"); err == nil {
+		t.Errorf("health was answered: status %d", response.StatusCode)
+		closeBody(t, response)
+	}
+	if status := r.ask(t, http.MethodGet, "/addresses/1", nil, nil); status != http.StatusOK {
+		t.Errorf("status %d, want 200", status)
+	}
+}
+
+func closeBody(t *testing.T, response *http.Response) {
+	t.Helper()
+	if err := response.Body.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// asService is set in the environment of this test's own program where it is
+// to be the service.
+const asService = "ADDRESSBOOK_TEST_SERVES"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asService) == "" {
+		os.Exit(m.Run())
+	}
+	faults, err := addressbook.FaultsFromEnv(os.Getenv)
+	if err == nil {
+		err = addressbook.Run(addressbook.Street(), faults)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// The process is gone in the middle of a request, which gets no answer.
+func TestCrash(t *testing.T) {
+	database, _ := prepare(t, "insert into address (name) values ('Ada')")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err := errors.Join(err, listener.Close()); err != nil {
+		t.Fatal(err)
+	}
+	const after = 10
+	process := exec.CommandContext(t.Context(), os.Args[0])
+	process.Env = append(os.Environ(), asService+"=1", "DATABASE_URL="+database, "PORT="+port, fmt.Sprint("BAD_CRASH_AFTER=", after))
+	process.Stderr = t.Output()
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := &running{url: "http://127.0.0.1:" + port}
+	answered := 0
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		response, err := r.send(t.Context(), http.MethodGet, "/addresses/1", nil)
+		if err == nil {
+			answered++
+			closeBody(t, response)
+		} else if answered > 0 {
+			break
+		}
+	}
+	if answered < after || answered > 4*after {
+		t.Errorf("%d requests were answered before the crash, want %d to %d", answered, after, 4*after)
+	}
+	if err := process.Wait(); err == nil || process.ProcessState.String() != "signal: killed" {
+		t.Errorf("the process ended by %v, want SIGKILL", err)
+	}
+}
+
 func TestFaultsFromEnv(t *testing.T) {
-	env := map[string]string{"BAD_ERRORS": "0.05", "BAD_SLOW": "300ms", "BAD_MEMORY": "200", "BAD_CRASH_AFTER": "20s"}
+	env := map[string]string{"BAD_AFTER": "60", "BAD_ERRORS": "0.05", "BAD_SLOW": "0.1", "BAD_SLOW_BY": "300ms",
+		"BAD_MEMORY": "200", "BAD_CRASH_AFTER": "600", "BAD_HEALTH": "true"}
 	got, err := addressbook.FaultsFromEnv(func(name string) string { return env[name] })
-	want := addressbook.Faults{Errors: 0.05, Slow: 300e6, Memory: 200, CrashAfter: 20e9}
+	want := addressbook.Faults{After: 60, Errors: 0.05, Slow: 0.1, SlowBy: 300e6, Memory: 200, CrashAfter: 600, Unhealthy: true}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	for name, value := range map[string]string{"BAD_ERRORS": "5%", "BAD_SLOW": "300", "BAD_MEMORY": "x", "BAD_CRASH_AFTER": "soon"} {
-		if _, err := addressbook.FaultsFromEnv(func(n string) string { return map[string]string{name: value}[n] }); err == nil {
-			t.Errorf("%s=%s was accepted", name, value)
+	for _, bad := range [][2]string{{"BAD_AFTER", "-1"}, {"BAD_ERRORS", "5%"}, {"BAD_ERRORS", "1.5"}, {"BAD_SLOW", "300ms"}, {"BAD_SLOW", "-0.1"},
+		{"BAD_SLOW_BY", "300"}, {"BAD_MEMORY", "x"}, {"BAD_MEMORY", "-1"}, {"BAD_CRASH_AFTER", "20s"}, {"BAD_HEALTH", "ill"}} {
+		if _, err := addressbook.FaultsFromEnv(func(n string) string { return map[string]string{bad[0]: bad[1]}[n] }); err == nil {
+			t.Errorf("%s=%s was accepted", bad[0], bad[1])
 		}
-	}
-	if _, err := addressbook.FaultsFromEnv(func(n string) string { return map[string]string{"BAD_ERRORS": "1.5"}[n] }); err == nil {
-		t.Error("BAD_ERRORS=1.5 was accepted")
 	}
 }
