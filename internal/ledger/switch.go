@@ -22,6 +22,7 @@ type Switch struct {
 // seen is what one answer tells about the traffic.
 type seen struct {
 	started  time.Time
+	ended    time.Time
 	revision string
 	weight   rollout.Weight // the candidate's; -1 when unknown
 }
@@ -34,7 +35,8 @@ type watched struct {
 	// firstNew is the first request under the new weight, a witness that the
 	// switch came at all.
 	firstNew time.Time
-	weighed  bool // answers bear the weight
+	latest   time.Time // end of the evidence so far
+	weighed  bool      // answers bear the weight
 }
 
 // Switched tells that at decided the candidate's weight was to go from from to
@@ -46,8 +48,8 @@ func (l *Ledger) Switched(decided time.Time, from, to rollout.Weight) {
 	if n := len(l.switches); n > 0 {
 		before := l.switches[n-1]
 		before.until = decided
-		if !before.lastOld.Before(decided) || !before.firstNew.Before(decided) {
-			// Answers to this switch were taken for answers to the one before.
+		if !before.latest.Before(decided) {
+			// Answers to this switch may have been taken for answers to the one before.
 			l.lookBack(before)
 		}
 	}
@@ -58,7 +60,7 @@ func (l *Ledger) Switched(decided time.Time, from, to rollout.Weight) {
 
 // lookBack takes the evidence from the recent answers alone.
 func (l *Ledger) lookBack(w *watched) {
-	w.lastOld, w.firstNew, w.weighed = time.Time{}, time.Time{}, false
+	w.lastOld, w.firstNew, w.latest, w.weighed = time.Time{}, time.Time{}, time.Time{}, false
 	for _, s := range l.recent {
 		w.look(s, l.candidate)
 	}
@@ -66,7 +68,7 @@ func (l *Ledger) lookBack(w *watched) {
 
 // witness enters a whole answer as evidence.
 func (l *Ledger) witness(a Answer) {
-	s := seen{started: a.Started, revision: a.Revision, weight: -1}
+	s := seen{started: a.Started, ended: a.Ended, revision: a.Revision, weight: -1}
 	switch {
 	case a.Weight == nil || a.Revision == "":
 	case a.Revision == l.candidate:
@@ -86,10 +88,14 @@ func (l *Ledger) witness(a Answer) {
 }
 
 func (w *watched) look(s seen, candidate string) {
-	if s.started.Before(w.Decided) || (!w.until.IsZero() && !s.started.Before(w.until)) {
+	// What was under way at the next decision may have been routed by that one.
+	if s.started.Before(w.Decided) || (!w.until.IsZero() && !(s.started.Before(w.until) && s.ended.Before(w.until))) {
 		return
 	}
 	w.weighed = w.weighed || s.weight >= 0
+	if s.ended.After(w.latest) {
+		w.latest = s.ended
+	}
 	if w.underOld(s, candidate) && s.started.After(w.lastOld) {
 		w.lastOld = s.started
 	}

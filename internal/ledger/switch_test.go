@@ -110,3 +110,25 @@ func inForce(s ledger.Switch) int {
 	}
 	return int(s.InForce.Milliseconds())
 }
+
+// A request that began before the next decision and was routed by it tells
+// nothing of the switch before.
+func TestAnAnswerUnderTheNextSwitchIsNoEvidence(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		l := ledger.New(ledger.Options{Candidate: "new"})
+		tell := func() { l.Switched(at(1600), 0, rollout.Full) }
+		l.Switched(at(1000), rollout.Full, 0)
+		if !late {
+			tell()
+		}
+		for _, a := range []told{{1002, "new", 1000}, {1010, "old", 0}, {1599, "new", 1000}, {1605, "new", 1000}} {
+			l.Add(a.answer())
+		}
+		if late {
+			tell()
+		}
+		if got := inForce(l.Summary().Switches[0]); got != 2 {
+			t.Errorf("told late %t: in force after %d ms, want 2", late, got)
+		}
+	}
+}
