@@ -6,26 +6,30 @@ import (
 )
 
 const (
-	// A longer time than the longest block is needed to see a slower rhythm.
+	// Fewer blocks prove nothing by themselves.
 	minBlocks = 6
 	// mostUnsteady bounds how much a restless service delays a fail: a
 	// candidate that is plainly broken must still be found.
 	mostUnsteady = 30.0
-	// usualWander is the variance of a block's share (relative to its square)
-	// that is expected of a service of which nothing is known: it wanders by a
-	// quarter.
-	usualWander = 0.25 * 0.25
+	// usualWander is by how much of itself the share of a service of which
+	// nothing is known is taken to wander, over usualBlock.
+	usualWander = 0.2
+	usualBlock  = 10 * time.Minute
+	// unseen is how much more a service is taken to wander than its blocks
+	// show: few blocks show little of what is slower than they are long.
+	unseen = 1.5
 )
 
 // rhythms are the lengths over which stable's scatter is looked at.
 func rhythms() []time.Duration {
-	return []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute}
+	return []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, usualBlock, 20 * time.Minute}
 }
 
 // scattering is how stable's count scatters over blocks of one length.
 type scattering struct {
+	length   time.Duration
 	squares  float64 // of the distances from what is expected
-	variance float64 // that independent requests have
+	variance float64 // that independent requests have, much as many as went wrong
 	blocks   float64
 }
 
@@ -43,9 +47,10 @@ func unsteadiness(m Metric, history []Sample, runs []run) float64 {
 	most := 1.0
 	for _, length := range rhythms() {
 		if s := scatter(m, history, length); s.variance > 0 {
-			// A young rollout has met only a part of a block, though a part wanders
+			// A young rollout has met a part of a block only, though a part wanders
 			// up to twice as much as the whole.
-			most = max(most, 1+s.beyond()*like*min(1, 2*span.Seconds()/length.Seconds()))
+			met := min(1, 2*span.Seconds()/length.Seconds())
+			most = max(most, 1+s.beyond()*like*met)
 		}
 	}
 	return min(most, mostUnsteady)
@@ -80,23 +85,24 @@ func exposed(runs []run, history []Sample) (like float64, span time.Duration) {
 	return compared / span.Seconds() / (requests / measured.Seconds()), span
 }
 
-// beyond is how many times the variance of independent requests is exceeded.
-// What is expected of any service and what the blocks show are weighed by
-// their precision; what they show beyond doubt counts in full.
+// beyond is by how many times itself the variance of independent requests is
+// exceeded. What is usual and what the blocks show are weighed by their
+// precision; four standard errors count in full.
 func (s scattering) beyond() float64 {
 	mean := s.variance / s.blocks
-	usual := usualWander * mean
+	usual := usualWander * usualWander * mean * min(1, usualBlock.Seconds()/s.length.Seconds())
 	free := s.blocks - 1 // their mean is their own
 	if free < 1 {
 		return usual
 	}
-	shown := s.squares/s.variance*s.blocks/free - 1
-	if s.blocks >= minBlocks && shown > 3*math.Sqrt(2/free+1/s.variance) {
+	excess := s.squares/s.variance*s.blocks/free - 1
+	shown := unseen * max(0, excess)
+	if s.blocks >= minBlocks && excess > 4*math.Sqrt(2/free+1/s.variance) {
 		return shown
 	}
 	noise := (2*(1+usual)*(1+usual) + (1+usual)/mean) / free
 	weight := usual * usual / (usual*usual + noise)
-	return max(0, usual+weight*(shown-usual))
+	return usual + weight*(shown-usual)
 }
 
 // scatter looks at samples in order of time.
@@ -112,7 +118,7 @@ func scatter(m Metric, samples []Sample, length time.Duration) scattering {
 	if p == 0 {
 		return scattering{}
 	}
-	var out scattering
+	out := scattering{length: length}
 	start := samples[0].From
 	for len(samples) > 0 {
 		at := samples[0].From.Sub(start) / length
