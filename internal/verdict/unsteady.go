@@ -57,7 +57,8 @@ func unsteadiness(m Metric, history []Sample, runs []run) float64 {
 }
 
 // exposed compares the traffic that the evidence rests on with that of
-// stable's history, and tells how long it was gathered. A share that wanders makes counts scatter the more, the
+// stable's history, and tells how long it was gathered. A share that wanders
+// makes counts scatter the more, the
 // larger they are; of two that are compared the smaller decides, so their
 // harmonic mean stands for both. A recorded share does not wander.
 func exposed(runs []run, history []Sample) (like float64, span time.Duration) {
