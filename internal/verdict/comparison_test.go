@@ -3,6 +3,7 @@ package verdict
 import (
 	"flag"
 	"fmt"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 var (
 	rollouts = flag.Int("rollouts", 0, "play so many rollouts for each row of the judge's comparison")
+	selected = flag.String("rows", "", "play the rows alone whose name this regular expression matches")
 	picture  = flag.String("picture", "", "draw the comparison into this SVG file")
 )
 
@@ -187,6 +189,10 @@ func TestComparison(t *testing.T) {
 	if *rollouts == 0 {
 		t.Skip("takes minutes; make bench-judge plays it")
 	}
+	wanted, err := regexp.Compile(*selected)
+	if err != nil {
+		t.Fatal(err)
+	}
 	begin := time.Now()
 	var drawn []drawnRow
 	fmt.Printf("%d rollouts a row, looked at every minute.\n", *rollouts)
@@ -200,6 +206,9 @@ func TestComparison(t *testing.T) {
 	} {
 		fmt.Printf("\n| %s | %s |\n|%s\n", table.title, strings.Join(array(names()), " | "), strings.Repeat(" --- |", contestants+1))
 		for _, r := range table.rows {
+			if !wanted.MatchString(r.name) {
+				continue
+			}
 			noticed := r.world.playAll(*rollouts, r.minutes, r.limits)
 			line := "| " + r.name
 			for _, a := range noticed {

@@ -3,6 +3,7 @@ package verdict
 import (
 	"image/color"
 	"os"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -24,9 +25,12 @@ const least = 0.01
 func illustrate(file string, rows []drawnRow) error {
 	found := chart("0.1 % -> 1 % errors, 100 requests/min/side", "minutes", "found, %")
 	found.Y.Min, found.Y.Max = 0, 100
-	alarming := chart("identical, 1,000 requests/min/side", "autocorrelation of each side's own wander (25 %)", "failed within an hour, %")
-	alarming.Y.Scale, alarming.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{}
+	found.Y.Tick.Marker = ticks("0", "25", "50", "75", "100")
+	found.X.Tick.Marker = ticks("0", "5", "10", "15", "20", "25", "30")
+	alarming := chart("identical, 1,000 requests/min/side", "autocorrelation of a wander of 25 %", "failed within an hour, %")
+	alarming.Y.Scale, alarming.Y.Tick.Marker = plot.LogScale{}, ticks("0.01", "0.1", "1", "10", "100")
 	alarming.Y.Min, alarming.Y.Max = least, 100
+	alarming.X.Tick.Marker = ticks("0", "0.5", "0.8")
 	for i, name := range names() {
 		var by, failed plotter.XYs
 		for _, r := range rows {
@@ -48,7 +52,7 @@ func illustrate(file string, rows []drawnRow) error {
 			}
 			line.Color, line.Width = colours()[i], vg.Points(2)
 			in.chart.Add(line)
-			if in.chart == found {
+			if in.chart == alarming {
 				in.chart.Legend.Add(name, line)
 			}
 		}
@@ -61,9 +65,22 @@ func chart(title, x, y string) *plot.Plot {
 	p.BackgroundColor = color.White
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Title.Padding = vg.Points(6)
-	p.Legend.Top, p.Legend.Left = false, false
+	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.XOffs, p.Legend.YOffs, p.Legend.Padding = vg.Points(12), vg.Points(-50), vg.Points(2)
 	p.Add(plotter.NewGrid())
 	return p
+}
+
+// ticks are at the values that their labels say.
+func ticks(labels ...string) plot.ConstantTicks {
+	var out plot.ConstantTicks
+	for _, l := range labels {
+		value, err := strconv.ParseFloat(l, 64)
+		if err == nil {
+			out = append(out, plot.Tick{Value: value, Label: l})
+		}
+	}
+	return out
 }
 
 // colours are told apart by the colour-blind too (Okabe and Ito).

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -9,6 +10,85 @@ import (
 )
 
 func errorsOnly() Limits { return Limits{Errors: &Limit{WorseBy: 0.001, Ratio: 1.25}} }
+
+// Seeds are fixed, so that these tests don't flicker.
+
+func TestFalseAlarms(t *testing.T) {
+	t.Parallel()
+	// Of 200, 1 % is 2; more than 7 has a chance of 1 in 1,000.
+	for name, w := range map[string]world{
+		"steady":                         service(1000, 0.001),
+		"own wander":                     service(1000, 0.001).wandering(0.25, 0.8, false),
+		"own wander of many errors":      service(1000, 0.01).wandering(0.25, 0.8, false),
+		"own wander, little traffic":     service(100, 0.001).wandering(0.5, 0.8, false),
+		"a shared wander":                service(1000, 0.001).wandering(0.5, 0.8, true),
+		"bursts of a second, both":       service(100, 0.001).bursting(burstiness{1, 3, 1, true}),
+		"a canary's steps":               service(1000, 0.001).at(2000, canary()...).wandering(0.25, 0.8, false),
+		"a canary's steps, without past": service(1000, 0.001).at(2000, canary()...).unknown(),
+	} {
+		if failed := w.playAll(200, 60, errorsOnly())[0]; len(failed.minutes) > 7 {
+			t.Errorf("%s: %.1f %% of identical revisions failed", name, failed.percent())
+		}
+	}
+}
+
+func TestDetection(t *testing.T) {
+	t.Parallel()
+	// Of 400, 98 % is 392; fewer than 382 has a chance of 1 in 1,000.
+	for name, w := range map[string]world{
+		"half of 200/min":   service(100, 0.001).worse(10),
+		"1 % of 10,000/min": service(100, 0.001).worse(10).at(10000, even(10)...),
+	} {
+		if found := w.playAll(400, 30, errorsOnly())[0]; len(found.minutes) < 382 {
+			t.Errorf("%s: 0.1 %% -> 1 %%: %.1f %% found in 30 minutes", name, found.percent())
+		}
+	}
+}
+
+// TestTheScreenHidesNoFail compares the simulation's short cut with asking the
+// judge at every look.
+func TestTheScreenHidesNoFail(t *testing.T) {
+	t.Parallel()
+	w := service(1000, 0.001).at(2000, canary()...).worse(2).wandering(0.5, 0.8, false)
+	failed := 0
+	for seed := range uint64(60) {
+		s := w.stream(seed)
+		screened, asked := newJudge(w, errorsOnly(), nil), newJudge(w, errorsOnly(), nil)
+		asked.slack = math.Inf(1)
+		for at := range 60 {
+			of, ofCandidate := s.minute(at)
+			a, b := screened.look(of, ofCandidate), asked.look(of, ofCandidate)
+			if a != b {
+				t.Fatalf("seed %d, minute %d: %v when screened, %v when asked", seed, at+1, a, b)
+			}
+			if a {
+				failed++
+				break
+			}
+		}
+	}
+	if failed < 10 || failed == 60 {
+		t.Errorf("%d of 60 failed, which compares nothing", failed)
+	}
+}
+
+// TestKayentaKnowsAShift holds the rival to what can be reckoned by hand.
+func TestKayentaKnowsAShift(t *testing.T) {
+	t.Parallel()
+	x, y := []float64{11, 12, 13, 14, 15, 16}, []float64{1, 2, 3, 4, 5, 6}
+	if hl := shiftAt(x, y, 0); math.Abs(hl-10) > 0.5 {
+		t.Errorf("shift %v, want 10", hl)
+	}
+	if lower := shiftAt(x, y, 2.326); lower < 5 || lower > 9 {
+		t.Errorf("lower end %v, want 5..9", lower)
+	}
+	if z := statistic(x, y, 0); math.Abs(z-(18-0.5)/math.Sqrt(39)) > 1e-9 {
+		t.Errorf("statistic %v", z)
+	}
+	if z := statistic([]float64{0, 0, 1}, []float64{0, 0, 1}, 0); z != 0 {
+		t.Errorf("statistic %v of the same", z)
+	}
+}
 
 // wronglyPassed plays rollouts whose candidate's excess is exactly what the
 // weight allows, looks every hundredth of the bake from its end to six times
