@@ -5,6 +5,10 @@ SHELL := /bin/sh
 # What DEMO="..." gives is passed on to the demo; see "bin/demo --help".
 DEMO ?=
 FUZZTIME ?= 30s
+# How many rollouts each row of "bench-judge" plays, and what else to tell it:
+# JUDGE="-picture $(CURDIR)/docs/judge.svg", JUDGE="-rows canary".
+ROLLOUTS ?= 10000
+JUDGE ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 
 # "testdata" is never part of a "..." before it.
@@ -16,7 +20,7 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: help
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo demo-all
 # The flags of "build", so that what both need is compiled once.
@@ -53,6 +57,10 @@ generate: ## write the JSON Schemas from the Go types
 bench: ## run the benchmarks, beside nginx
 	scripts/need nginx=nginx-light
 	go test -run '^$$' -bench . -benchmem -timeout 30m $(PACKAGES)
+
+.PHONY: bench-judge
+bench-judge: ## play 10,000 rollouts a row against the judge, Kayenta's rule and plain thresholds (half an hour)
+	@go -C internal/verdict test -run '^TestComparison$$' -timeout 0 -rollouts $(ROLLOUTS) $(JUDGE)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZTIME (30s)

@@ -21,13 +21,13 @@ const (
 )
 
 // alternatives is how many there are.
-const alternatives = 7
+const alternatives = 4
 
 // ratios are the alternatives: how many times as often as stable's the
 // candidate's requests go wrong, each with its part of the belief.
 func ratios() [alternatives]struct{ times, belief float64 } {
 	return [...]struct{ times, belief float64 }{
-		{1.25, 1. / 16}, {1.5, 1. / 16}, {2, 2. / 16}, {4, 6. / 16}, {6, 4. / 16}, {12, 1. / 16}, {30, 1. / 16},
+		{1.5, 1. / 16}, {2, 2. / 16}, {5, 12. / 16}, {30, 1. / 16},
 	}
 }
 
@@ -55,13 +55,22 @@ func arisen(d time.Duration) float64 {
 	return (1 - fromStart) * float64(d) / float64(d+lateness)
 }
 
-// add takes in one cell, whose log likelihood ratio gain tells for a ratio.
-func (p *process) add(span time.Duration, gain func(ratio float64) float64) {
+// wait takes in a time in which nothing went wrong on either side, which is no
+// evidence.
+func (p *process) wait(span time.Duration) {
 	fresh := math.Log(arisen(p.elapsed+span) - arisen(p.elapsed))
 	p.elapsed += span
+	for i := range p.logs {
+		p.logs[i] = logAdd(p.logs[i], fresh)
+	}
+}
+
+// add takes in one cell, whose log likelihood ratio gain tells for a ratio.
+func (p *process) add(span time.Duration, gain func(ratio float64) float64) {
+	p.wait(span)
 	most := p.burst * (1 + span.Minutes())
 	for i, r := range ratios() {
-		p.logs[i] = logAdd(p.logs[i], fresh) + min(gain(r.times), most)
+		p.logs[i] += min(gain(r.times), most)
 	}
 }
 
@@ -107,15 +116,22 @@ func logEvidence(runs []run, m Metric, recorded, most float64) float64 {
 	p := newProcess(most)
 	for _, r := range runs {
 		beside := share(r.candidate.Requests, r.candidate.Requests+r.stable.Requests)
+		var quiet time.Duration
 		for _, c := range r.cells {
 			bad := c.candidate.of(m)
+			both := bad + c.stable.of(m)
 			switch {
+			case r.weight < 1000 && both == 0:
+				quiet += c.span
 			case r.weight < 1000:
-				p.add(c.span, besideGain(bad, bad+c.stable.of(m), beside))
+				p.wait(quiet)
+				quiet = 0
+				p.add(c.span, besideGain(bad, both, beside))
 			case !math.IsNaN(recorded):
 				p.add(c.span, recordedGain(bad, c.candidate.Requests, recorded))
 			}
 		}
+		p.wait(quiet)
 	}
 	return p.log()
 }

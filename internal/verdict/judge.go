@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -126,7 +127,7 @@ func judgeShare(m Metric, q Question, ev evidence, base []Sample, j Judgement, l
 	suspect := logEvidence(ev.runs, m, recorded, math.Inf(1)) >= math.Log(suspicion)
 	log := logEvidence(ev.runs, m, recorded, maxBurst)
 	if log > 0 {
-		log /= unsteadiness(m, base, ev.ofStable(q.Stable))
+		log /= unsteadiness(m, ev.history(q.Stable, base), ev.runs)
 	}
 	f.EValue = finite(log)
 	f.Stable = share(j.StableCounts.of(m), j.StableCounts.Requests)
@@ -298,16 +299,22 @@ func armsOf(m Metric, j Judgement) arms {
 	}
 }
 
-func (ev evidence) ofStable(stable string) []Sample {
-	var out []Sample
+// history is what stable did before and during the rollout. The baseline may
+// reach into the rollout.
+func (ev evidence) history(stable string, base []Sample) []Sample {
+	var since []Sample
 	for _, r := range ev.runs {
 		for _, s := range r.samples {
 			if s.Revision == stable {
-				out = append(out, s)
+				since = append(since, s)
 			}
 		}
 	}
-	return out
+	before := len(base)
+	if len(since) > 0 {
+		before = sort.Search(len(base), func(i int) bool { return !base[i].From.Before(since[0].From) })
+	}
+	return slices.Concat(base[:before], since)
 }
 
 func share(part, whole int64) float64 {

@@ -67,6 +67,33 @@ func TestMoreErrorsNeverHelpTheCandidate(t *testing.T) {
 	})
 }
 
+// TestUnsteadinessOnlyMakesAFailRarer is what keeps the e-value one: it stays
+// below what independent requests alone would make of it. Nor does the
+// candidate have a say.
+func TestUnsteadinessOnlyMakesAFailRarer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := wild(t)
+		ev, past := gather(q), baseline(q)
+		factor := unsteadiness(Errors, ev.history(q.Stable, past), ev.runs)
+		if factor < 1 || factor > mostUnsteady {
+			t.Fatalf("evidence would be divided by %v", factor)
+		}
+		j := Judge(q)
+		if plain := logEvidence(ev.runs, Errors, math.NaN(), maxBurst); q.Weight < 1000 && j.Findings[0].EValue > max(1, finite(plain))*(1+1e-9) {
+			t.Fatalf("e-value %g, undivided %g", j.Findings[0].EValue, finite(plain))
+		}
+		for i := range q.Samples {
+			if s := &q.Samples[i]; s.Revision == candidate {
+				s.Errors = rapid.Int64Range(0, s.Requests).Draw(t, "other errors")
+			}
+		}
+		ev = gather(q)
+		if after := unsteadiness(Errors, ev.history(q.Stable, past), ev.runs); after != factor {
+			t.Fatalf("%v became %v by the candidate's errors", factor, after)
+		}
+	})
+}
+
 func TestTheOrderOfSamplesIsIrrelevant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := wild(t)
