@@ -94,6 +94,7 @@ func begin(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) 
 	if s.public, s.admin, err = opts.listen(ctx); err != nil {
 		return nil, nil, err
 	}
+	s.ownAdmin = opts.Inherited.admin == nil
 	if opts.Inherited.public != nil {
 		a.opts.Public = s.public.Addr().String()
 	}
