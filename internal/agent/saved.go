@@ -74,7 +74,7 @@ func (s saved) processes() []supervisor.Process {
 func load(path, service string) (saved, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return newState(service)
+		return begin(service)
 	}
 	if err != nil {
 		return saved{}, fmt.Errorf("state: %w", err)
@@ -112,7 +112,7 @@ func (s *saved) check(path string) error {
 	return nil
 }
 
-func newState(service string) (saved, error) {
+func begin(service string) (saved, error) {
 	owner := make([]byte, 16)
 	if _, err := rand.Read(owner); err != nil {
 		return saved{}, fmt.Errorf("state: %w", err)
