@@ -59,7 +59,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err := opts.check(); err != nil {
 		return err
 	}
-	enter := begin
+	enter := carryOn
 	if opts.Inherited.predecessor != nil {
 		enter = takeOver
 	}
@@ -71,8 +71,8 @@ func Run(ctx context.Context, opts Options) (err error) {
 	return a.serve(ctx, s)
 }
 
-// begin makes an agent that carries on where the last one ended.
-func begin(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) {
+// carryOn makes an agent that goes on where the last one ended.
+func carryOn(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) {
 	locked, err := lock(ctx, opts.State)
 	if err != nil {
 		return nil, nil, err
@@ -94,6 +94,7 @@ func begin(ctx context.Context, opts Options) (_ *agent, _ *servers, err error) 
 	if s.public, s.admin, err = opts.listen(ctx); err != nil {
 		return nil, nil, err
 	}
+	s.ownAdmin = opts.Inherited.admin == nil
 	if opts.Inherited.public != nil {
 		a.opts.Public = s.public.Addr().String()
 	}

@@ -31,7 +31,7 @@ func TestCountsTellWhatEachRevisionDidUnderEachSplit(t *testing.T) {
 	t.Parallel()
 	h := start(t, options(t))
 	one, two := spec("v1", 2), spec("v2", 1)
-	one.SlowOver, two.SlowOver = api.Duration(40*time.Millisecond), api.Duration(40*time.Millisecond)
+	one.SlowOver, two.SlowOver = api.Duration(400*time.Millisecond), api.Duration(400*time.Millisecond)
 	h.launch(api.Blue, "v1", one)
 	h.launch(api.Green, "v2", two)
 	h.shift(1000, 0)

@@ -23,6 +23,7 @@ func (a *agent) depart(ctx context.Context, s *servers, next *successor) error {
 	err := a.unlock()
 	s.forwardAdmin()
 	s.leaving.Store(true)
+	s.unlink(false)
 	err = errors.Join(err, s.public.Close(), s.admin.Close())
 	reported := make(chan struct{})
 	report, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -118,7 +118,7 @@ func (a *agent) charge(next *successor, s *servers) error {
 	a.reading.Lock()
 	counts := a.book.Carry(a.opts.Now(), a.read(fleets))
 	a.reading.Unlock()
-	return next.out.Encode(message{Word: wordCharge, Counts: counts})
+	return next.out.Encode(message{Word: wordCharge, Counts: counts, OwnAdmin: s.ownAdmin})
 }
 
 // notifySystemd tells the service manager, if there is one.

@@ -53,7 +53,10 @@ const (
 type message struct {
 	Word   string
 	Counts tally.Carried
-	Gained []tally.Gain
+	// OwnAdmin goes with the charge: the admin address is the agent's, not
+	// systemd's.
+	OwnAdmin bool
+	Gained   []tally.Gain
 }
 
 // Inherit takes what an agent that hands over, or systemd, passed to this

@@ -119,7 +119,7 @@ func (s savedSide) scaled(instances, serving int) savedSide {
 func load(path, service string) (saved, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return newState(service)
+		return begin(service)
 	}
 	if err != nil {
 		return saved{}, fmt.Errorf("state: %w", err)
@@ -170,7 +170,7 @@ func (s savedSide) check() error {
 	return nil
 }
 
-func newState(service string) (saved, error) {
+func begin(service string) (saved, error) {
 	owner := make([]byte, 16)
 	if _, err := rand.Read(owner); err != nil {
 		return saved{}, fmt.Errorf("state: %w", err)

@@ -16,6 +16,7 @@ import (
 // servers answer on both addresses.
 type servers struct {
 	public, admin net.Listener
+	ownAdmin      bool // opened by an agent: the last one removes a unix socket
 	front, back   *http.Server
 	certificate   *certificate // nil: the public address speaks plain HTTP
 	conns         connections
@@ -38,6 +39,13 @@ func (a *agent) servers() (*servers, error) {
 		server.ErrorLog = slog.NewLogLogger(a.opts.Log.Handler(), slog.LevelDebug)
 	}
 	return s, nil
+}
+
+// unlink tells whether closing the admin address removes its socket.
+func (s *servers) unlink(removes bool) {
+	if socket, ok := s.admin.(*net.UnixListener); ok && s.ownAdmin {
+		socket.SetUnlinkOnClose(removes)
+	}
 }
 
 func (s *servers) close() error {

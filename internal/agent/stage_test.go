@@ -116,7 +116,7 @@ func newService() http.Handler {
 		}
 	})
 	mux.HandleFunc("/error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	mux.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) { <-time.After(60 * time.Millisecond) })
+	mux.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) { <-time.After(600 * time.Millisecond) })
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) {
 		fmt.Println("index out of range [7]")
 		os.Exit(3)

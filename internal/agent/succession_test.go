@@ -101,6 +101,23 @@ func TestInstanceOutlivesTheRequestsOfTheAgentThatLeft(t *testing.T) {
 	<-retired
 }
 
+func TestAdminSocketPassesToTheSuccessorAndGoesWithTheLast(t *testing.T) {
+	t.Parallel()
+	opts := fixed(t)
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	opts.Admin = "unix://" + path
+	l := ancestor(t, opts)
+	for range 2 {
+		old := l.upgrade()
+		eventually(t, "the old agent has ended", func() bool { return !alive(old) })
+		if _, err := mustClient(t, opts.Admin, token).State(t.Context()); err != nil {
+			t.Fatalf("over the socket after an upgrade: %v", err)
+		}
+	}
+	l.signal(syscall.SIGTERM)
+	eventually(t, "the socket is gone", func() bool { _, err := os.Stat(path); return os.IsNotExist(err) })
+}
+
 func TestSuccessorOfAKilledAgentDoesNothing(t *testing.T) {
 	t.Parallel()
 	opts := fixed(t)

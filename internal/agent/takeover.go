@@ -35,12 +35,14 @@ func (a *agent) takeCharge(ctx context.Context, s *servers) error {
 		err = fmt.Errorf("it said %q in place of %q", said.Word, wordCharge)
 	}
 	if err == nil {
+		s.ownAdmin = said.OwnAdmin
 		a.book.Resume(said.Counts)
 		err = from.out.Encode(message{Word: wordServing})
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotHandedOver, err)
 	}
+	s.unlink(true)
 	return nil
 }
 
@@ -56,9 +58,6 @@ func (a *agent) receive(s *servers) error {
 	s.admin, aerr = net.FileListener(files[2])
 	if err := errors.Join(perr, aerr, files[1].Close(), files[2].Close()); err != nil {
 		return err
-	}
-	if socket, ok := s.admin.(*net.UnixListener); ok {
-		socket.SetUnlinkOnClose(true)
 	}
 	a.opts.Public = s.public.Addr().String()
 	return nil
