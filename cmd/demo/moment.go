@@ -41,14 +41,14 @@ func (d *demo) midway(ctx context.Context, c *command, w rollout.Weight) error {
 	})
 }
 
-// baking waits until the candidate has answered requests at that weight.
+// baking waits until the candidate, at that weight, has answered as many
+// requests as two seconds bring: the judge has looked at some of them by then.
 func (d *demo) baking(ctx context.Context, c *command, w rollout.Weight) error {
-	const some = 50
 	if err := d.midway(ctx, c, w); err != nil {
 		return err
 	}
-	before := d.answered()
-	return await(c, "it was baking", func() (bool, error) { return d.answered() >= before+some, nil })
+	enough := d.answered() + int64(2*d.Rate*w.Share())
+	return await(c, "it was baking", func() (bool, error) { return d.answered() >= enough, nil })
 }
 
 // answered is how many requests the candidate has answered.
