@@ -52,7 +52,9 @@ type world struct {
 	silent, lost bool
 
 	// killAt is the call at which the process dies, before or after its effect.
+	// reads are the calls that change nothing.
 	calls, killAt int
+	reads         map[int]bool
 	after, dead   bool
 	dropped       string
 }
@@ -70,7 +72,7 @@ func pass(d time.Duration) {
 func newWorld() *world {
 	return &world{
 		sides: map[rollout.Side]rollout.SideState{}, records: map[rollout.Head]rollout.Record{}, applied: map[string]bool{},
-		kept: map[rollout.Revision]rollout.Spec{},
+		kept: map[rollout.Revision]rollout.Spec{}, reads: map[int]bool{},
 	}
 }
 
@@ -94,17 +96,25 @@ func (w *world) clone() *world {
 func (w *world) revive(n int, after bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.calls, w.killAt, w.after, w.dead, w.locked = 0, n, after, false, false
+	w.calls, w.killAt, w.after, w.dead, w.locked, w.reads = 0, n, after, false, false, map[int]bool{}
 }
 
+// read is a call that changes nothing.
+func (w *world) read(effect func() error) error { return w.enter(effect, true) }
+
 // call runs the effect of one call, or kills the process at it.
-func (w *world) call(effect func() error) error {
+func (w *world) call(effect func() error) error { return w.enter(effect, false) }
+
+func (w *world) enter(effect func() error, read bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead {
 		return errKilled
 	}
 	w.calls++
+	if read {
+		w.reads[w.calls] = true
+	}
 	if w.calls != w.killAt {
 		return effect()
 	}
@@ -124,7 +134,7 @@ func (w *world) check(seen rollout.Token) error {
 }
 
 func (w *world) Observe(context.Context) (o rollout.Observation, err error) {
-	return o, w.call(func() error {
+	return o, w.read(func() error {
 		if time.Now().Before(w.away) {
 			return fmt.Errorf("dial: %w", rollout.ErrUnavailable)
 		}
@@ -155,7 +165,7 @@ func (w *world) Claim(_ context.Context, seen rollout.Token, m rollout.Mark) err
 
 func (w *world) Reach(context.Context, rollout.Instance) (http.RoundTripper, error) {
 	var via http.RoundTripper
-	return via, w.call(func() error {
+	return via, w.read(func() error {
 		via = roundTrip(func(*http.Request) (*http.Response, error) {
 			rec := httptest.NewRecorder()
 			rec.WriteHeader(http.StatusOK)
@@ -263,7 +273,7 @@ func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side)
 
 // Counts makes up what 300 requests a second leave behind, second by second.
 func (w *world) Counts(_ context.Context, since time.Time, of ...rollout.Revision) (samples []verdict.Sample, err error) {
-	return samples, w.call(func() error {
+	return samples, w.read(func() error {
 		if w.silent {
 			return nil
 		}
@@ -302,7 +312,7 @@ func (w *world) second(at time.Time, split rollout.Split, of []rollout.Revision)
 }
 
 func (w *world) Load(_ context.Context, _ string, want rollout.Head) (r rollout.Record, err error) {
-	return r, w.call(func() error {
+	return r, w.read(func() error {
 		var ok bool
 		if r, ok = w.records[want]; !ok || w.lost {
 			return rollout.ErrNotFound
@@ -328,7 +338,7 @@ func (w *world) Save(_ context.Context, r rollout.Record, follows rollout.Head) 
 }
 
 func (w *world) Inspect(_ context.Context, c change.Change) (f change.Facts, err error) {
-	return f, w.call(func() error {
+	return f, w.read(func() error {
 		f.State = rollout.Absent
 		for _, s := range []struct {
 			steps []change.Step
@@ -364,14 +374,14 @@ func (w *world) Apply(_ context.Context, c change.Change, s change.Step, _ func(
 }
 
 func (w *world) Verify(context.Context, change.Change, change.Scope) (e change.Evidence, err error) {
-	return e, w.call(func() error {
+	return e, w.read(func() error {
 		e.Checks = []change.CheckResult{{Name: "relation", Allowed: "0", Passed: true}}
 		return nil
 	})
 }
 
 func (w *world) Usage(context.Context, change.Change, time.Time) (u change.Usage, err error) {
-	return u, w.call(func() error {
+	return u, w.read(func() error {
 		u = change.Usage{Quiet: true, QuietSince: time.Now().Add(-48 * time.Hour)}
 		return nil
 	})
