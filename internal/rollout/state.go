@@ -165,8 +165,12 @@ func (s *State) replace(d *Replaced) error {
 	if s.Opening.Strategy != Rolling {
 		return fmt.Errorf("instances are replaced by a rolling update only, this is %s", s.Opening.Strategy)
 	}
-	if d.To < 1 || d.To > d.Of {
-		return fmt.Errorf("%d of %d instances cannot be the candidate's", d.To, d.Of)
+	before := 0
+	if s.Replaced != nil {
+		before = s.Replaced.To
+	}
+	if d.From != before || d.To <= d.From || d.To > d.Of {
+		return fmt.Errorf("a batch from %d to %d of %d instances does not follow %d", d.From, d.To, d.Of, before)
 	}
 	s.Replaced = d
 	s.weigh(PartOf(d.To, d.Of), d.InForce)

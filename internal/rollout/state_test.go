@@ -97,6 +97,7 @@ func TestForbiddenMoves(t *testing.T) {
 		"shifted by a rolling":      {rolling, exposed},
 		"rolled more than there is": {rolling, replaced(0, 5)},
 		"rolled nothing":            {rolling, replaced(0, 0)},
+		"rolled with a gap":         {rolling, replaced(0, 1), replaced(2, 3)},
 		"rolled when settled":       {rolling, replaced(0, 4), settled, replaced(0, 1)},
 		"rolled when live":          {rolling, replaced(0, 4), replaced(0, 1)},
 		"shifted when settled":      {open, launched, exposed, live, settled, exposed},
