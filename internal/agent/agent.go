@@ -17,7 +17,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/agent/tally"
 )
 
-// firstReady bounds how long the public address waits, at the start, for the
+// firstReady bounds how long both addresses wait, at the start, for the
 // instances it had before; clients queue in the meantime.
 const firstReady = 3 * time.Second
 
@@ -120,7 +120,9 @@ func takeOver(ctx context.Context, opts Options) (*agent, *servers, error) {
 		return nil, nil, err
 	}
 	a.resume(ctx)
-	a.awaitServing(ctx)
+	started, done := context.WithTimeout(ctx, firstReady)
+	defer done()
+	a.awaitKnown(started) // another agent serves in the meantime
 	if err := a.takeCharge(ctx, s); err != nil {
 		return nil, nil, errors.Join(err, s.close(), a.unlock())
 	}
@@ -203,11 +205,12 @@ func (a *agent) serve(ctx context.Context, s *servers) error {
 	defer still()
 	all.Go(func() error { a.tick(tick); return nil })
 	all.Go(func() error { s.certificate.follow(work, a.opts.Log); return nil })
-	all.Go(func() error { return s.served("admin", s.back.Serve(s.admin)) })
-	if a.opts.Inherited.predecessor == nil {
-		a.awaitServing(ctx)
-	}
+	started, done := context.WithTimeout(ctx, firstReady)
+	a.awaitServing(started)
 	all.Go(func() error { return s.served("public", s.serveFront()) })
+	a.awaitKnown(started)
+	done()
+	all.Go(func() error { return s.served("admin", s.back.Serve(s.admin)) })
 	a.began(s)
 	next := a.work(ctx, s)
 	var err error
@@ -249,26 +252,35 @@ func (a *agent) work(ctx context.Context, s *servers) *successor {
 	}
 }
 
-// awaitServing gives the instances of sides with a weight a moment to answer: one
-// each, and all of them where another agent serves in the meantime.
+// awaitServing gives each side with a weight a moment until one of its
+// instances answers: the public address opens then.
 func (a *agent) awaitServing(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, firstReady)
-	defer cancel()
+	a.await(ctx, "public address opens before its instances are ready", func(side api.Side) int {
+		return min(1, a.saved.Weights[side])
+	})
+}
+
+// awaitKnown gives the instances that ran before a moment to answer: the admin
+// API opens then. Whoever asked it earlier would take an agent that has just
+// been started for a service that is down.
+func (a *agent) awaitKnown(ctx context.Context) {
+	a.await(ctx, "not all instances that ran before are ready", func(side api.Side) int {
+		known := a.saved.Sides[side]
+		return min(known.Desired, len(known.Processes))
+	})
+}
+
+// await returns once so many instances of each side are ready, or when ctx ends.
+func (a *agent) await(ctx context.Context, otherwise string, wanted func(api.Side) int) {
 	a.mu.Lock()
-	serving := map[*supervisor.Fleet]int{}
+	wants := map[*supervisor.Fleet]int{}
 	for side, fleet := range a.fleets {
-		if a.saved.Weights[side] == 0 {
-			continue
-		}
-		serving[fleet] = 1
-		if a.opts.Inherited.predecessor != nil {
-			serving[fleet] = a.saved.Sides[side].Desired
-		}
+		wants[fleet] = wanted(side)
 	}
 	a.mu.Unlock()
-	for fleet, wanted := range serving {
-		if err := fleet.AwaitReady(ctx, wanted); err != nil {
-			a.opts.Log.Warn("public address opens before its instances are ready", "error", err)
+	for fleet, n := range wants {
+		if err := fleet.AwaitReady(ctx, n); err != nil {
+			a.opts.Log.Warn(otherwise, "error", err)
 		}
 	}
 }

@@ -302,20 +302,30 @@ func (h *host) launch(side api.Side, version string, s *api.Spec) api.State {
 
 func (h *host) shift(blue, green int) api.Done {
 	h.t.Helper()
-	done, err := h.client.Shift(h.t.Context(), api.Shift{IfToken: h.now().Token, Weights: api.Weights{api.Blue: blue, api.Green: green}})
-	if err != nil {
-		h.t.Fatal(err)
+	return h.change(func(token string) (api.Done, error) {
+		return h.client.Shift(h.t.Context(), api.Shift{IfToken: token, Weights: api.Weights{api.Blue: blue, api.Green: green}})
+	})
+}
+
+// change looks and changes, and looks again where an agent hands over.
+func (h *host) change(do func(token string) (api.Done, error)) api.Done {
+	h.t.Helper()
+	for again := 20; ; again-- {
+		done, err := do(h.now().Token)
+		if err == nil {
+			return done
+		}
+		if again == 0 || !errors.Is(err, api.ErrConflict) {
+			h.t.Fatal(err)
+		}
 	}
-	return done
 }
 
 func (h *host) retire(side api.Side, drain time.Duration) api.Done {
 	h.t.Helper()
-	done, err := h.client.Retire(h.t.Context(), side, api.Retire{IfToken: h.now().Token, Drain: api.Duration(drain)})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return done
+	return h.change(func(token string) (api.Done, error) {
+		return h.client.Retire(h.t.Context(), side, api.Retire{IfToken: token, Drain: api.Duration(drain)})
+	})
 }
 
 // get asks an address (host:port) for a path.

@@ -146,6 +146,7 @@ func (s *session) shift(ctx context.Context, step plan.Shift) error {
 			return err
 		}
 	}
+	s.remember(ctx, step.To)
 	decided, err := s.route(ctx, rollout.SplitTo(step.Side, step.To))
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ func (s *session) replace(ctx context.Context, step plan.Replace) error {
 			return err
 		}
 	}
+	s.remember(ctx, rollout.PartOf(step.To, step.Of))
 	decided := s.in.Seen.At
 	done, cut, err := s.roll(ctx, step.Spec, step.To, true)
 	if err != nil {

@@ -220,3 +220,22 @@ func TestAPlatformThatIsAwayForAMomentIsWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// An agent that crashes in a bake loses its counts; what stable did was read
+// before the switch.
+func TestStablesPastOutlivesTheMeter(t *testing.T) {
+	stage(t, inOneMove()[:3], func(t *testing.T, w *world) {
+		done := make(chan phase.Result, 1)
+		go func() { done <- run(t, w, work(rollout.Promote, "", rollout.Full)) }()
+		for range 100 {
+			pass(10 * time.Millisecond)
+			w.mu.Lock()
+			if w.split.Green == rollout.Full {
+				w.shifts = w.shifts[len(w.shifts)-1:] // forgotten, all before the switch
+			}
+			w.mu.Unlock()
+		}
+		res := <-done
+		expect(t, res, rollout.Done, "100%")
+	})
+}

@@ -51,10 +51,25 @@ func (s *session) watch(ctx context.Context, until time.Time) error {
 	return nil
 }
 
+// remember reads what stable did before all traffic leaves it: nothing but that
+// is left to compare with then, and a meter may forget.
+func (s *session) remember(ctx context.Context, to rollout.Weight) {
+	if to < rollout.Full || s.in.State.Opening.Stable.Zero() {
+		return
+	}
+	if err := s.count(ctx); err != nil {
+		s.warn(fmt.Sprintf("what stable did until now could not be read: %v", err))
+	}
+}
+
 // count adds what was counted since the last look. The samples of a long
 // exposure are read once, not at every look.
 func (s *session) count(ctx context.Context) error {
-	since := s.in.State.FirstExposed.Add(-recordedWindow)
+	exposed := s.in.State.FirstExposed
+	if exposed.IsZero() {
+		exposed = s.in.Now()
+	}
+	since := exposed.Add(-recordedWindow)
 	if s.counted.After(since) {
 		since = s.counted
 	}

@@ -104,8 +104,11 @@ func judge(in Input) Decision {
 	if s.Judged == nil {
 		return do(Rule{judged})
 	}
-	return end(rollout.Waiting, fmt.Sprintf("the verdict at %s is inconclusive: %s", w, in.Judgement.Reason),
-		fmt.Sprintf("let it run and %s again, accept it by name with --accept, or gapless rollback", s.Opening.Strategy.Goes()))
+	hint := fmt.Sprintf("let it run and %s again, accept it by name with --accept, or gapless rollback", s.Opening.Strategy.Goes())
+	if in.Judgement.Control == verdict.Absent && w == rollout.Full { // more time shows nothing of stable
+		hint = fmt.Sprintf("accept it by name with gapless %s --accept, or gapless rollback", s.Opening.Strategy.Goes())
+	}
+	return end(rollout.Waiting, fmt.Sprintf("the verdict at %s is inconclusive: %s", w, in.Judgement.Reason), hint)
 }
 
 // whole writes a pass down once every instance that the candidate should have
