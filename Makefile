@@ -67,7 +67,7 @@ bench: ## run the benchmarks, beside nginx
 	go test -run '^$$' -bench . -benchmem -timeout 30m $(PACKAGES)
 
 .PHONY: bench-judge
-bench-judge: ## play 10,000 rollouts a row against the judge, Kayenta's rule and plain thresholds (half an hour)
+bench-judge: ## play 10,000 rollouts a row against the judge, Kayenta's rule and plain thresholds (up to an hour)
 	@go -C internal/verdict test -run '^TestComparison$$' -timeout 0 -rollouts $(ROLLOUTS) $(JUDGE)
 
 .PHONY: fuzz
