@@ -255,7 +255,7 @@ func (a *agent) work(ctx context.Context, s *servers) *successor {
 // awaitServing gives each side with a weight a moment until one of its
 // instances answers: the public address opens then.
 func (a *agent) awaitServing(ctx context.Context) {
-	a.await(ctx, "public address opens before its instances are ready", func(side api.Side) int {
+	a.await(ctx, "public", func(side api.Side) int {
 		return min(1, a.saved.Weights[side])
 	})
 }
@@ -264,14 +264,15 @@ func (a *agent) awaitServing(ctx context.Context) {
 // API opens then. Whoever asked it earlier would take an agent that has just
 // been started for a service that is down.
 func (a *agent) awaitKnown(ctx context.Context) {
-	a.await(ctx, "not all instances that ran before are ready", func(side api.Side) int {
+	a.await(ctx, "admin", func(side api.Side) int {
 		known := a.saved.Sides[side]
 		return min(known.Desired, len(known.Processes))
 	})
 }
 
-// await returns once so many instances of each side are ready, or when ctx ends.
-func (a *agent) await(ctx context.Context, otherwise string, wanted func(api.Side) int) {
+// await returns once so many instances of each side are ready, or when ctx
+// ends: the address opens then.
+func (a *agent) await(ctx context.Context, address string, wanted func(api.Side) int) {
 	a.mu.Lock()
 	wants := map[*supervisor.Fleet]int{}
 	for side, fleet := range a.fleets {
@@ -280,7 +281,7 @@ func (a *agent) await(ctx context.Context, otherwise string, wanted func(api.Sid
 	a.mu.Unlock()
 	for fleet, n := range wants {
 		if err := fleet.AwaitReady(ctx, n); err != nil {
-			a.opts.Log.Warn(otherwise, "error", err)
+			a.opts.Log.Warn("address opens before its instances are ready", "address", address, "error", err)
 		}
 	}
 }
