@@ -81,7 +81,10 @@ func (s *session) checkGate(ctx context.Context, gate *config.Gate, digest strin
 // weight, or another waiver, has an approval of its own.
 func (s *session) resumes() bool {
 	st, req := s.in.State, s.work.Request
-	if st == nil || st.Begun == nil || st.BegunPhase != req.Phase || s.work.Expect != "" {
+	if st == nil || st.Begun == nil || st.BegunPhase != req.Phase {
+		return false
+	}
+	if s.work.Expect != "" && s.work.Expect != st.Begun.Digest { // the same job, run again, names it again
 		return false
 	}
 	return (req.To == 0 || req.To == st.Begun.To) && (req.Accept == "" || req.Accept == st.Begun.Accepted)

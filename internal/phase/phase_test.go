@@ -321,7 +321,10 @@ func TestAResumedPhaseGoesNoFurtherThanWasApproved(t *testing.T) {
 		if w.split.Green != 50 {
 			t.Fatalf("candidate has %s, approved was 5%%", w.split.Green)
 		}
+		same := w.clone()
 		expect(t, gated(work(rollout.Promote, "", 50)), rollout.Done)
+		w.mark, w.records = same.mark, same.records
+		expect(t, gated(first), rollout.Done) // under the digest that it was begun with
 	})
 }
 
