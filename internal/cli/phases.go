@@ -121,6 +121,7 @@ func (env *environment) run(ctx context.Context, work phase.Work) error {
 type canCmd struct {
 	Phase string `arg:"" help:"The phase to ask about."`
 	revisionFlag
+	supersedeFlag
 }
 
 // Run lists the preconditions; it ends as the phase would.
@@ -133,7 +134,7 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	r.work.Request, r.work.Revision = plan.Request{Phase: p}, c.Revision
+	r.work.Request, r.work.Revision = plan.Request{Phase: p, Supersede: c.Supersede}, c.Revision
 	pres, err := r.runner.Can(ctx, r.work)
 	if err != nil {
 		return &blindError{p, err}

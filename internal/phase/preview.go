@@ -164,7 +164,7 @@ func (r *Runner) Can(ctx context.Context, work Work) ([]plan.Precondition, error
 	if err != nil {
 		return nil, err
 	}
-	ps := plan.Preconditions(s.in)
+	ps := append(plan.Preconditions(s.in), s.in.Successor...)
 	if m := s.in.Seen.Mark; m.Busy(r.Holder, s.in.Now()) && work.Request.Phase != rollout.Rollback {
 		busy := &BusyError{*m.Lease}
 		ps = append(ps, plan.Precondition{Need: "nobody else works on the service", Text: busy.Error(), How: busy.Hint(), Else: rollout.Waiting})
