@@ -115,7 +115,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until, "survive": survive, "asks": asks,
+			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until, "survive": survive, "asks": asks, "sticks": sticks,
 		},
 	})
 }
