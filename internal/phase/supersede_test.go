@@ -239,3 +239,19 @@ func TestStablesPastOutlivesTheMeter(t *testing.T) {
 		expect(t, res, rollout.Done, "100%")
 	})
 }
+
+// What ends now and then over a day is no reason to take back what has passed.
+func TestCrashesCountWhileOnTrial(t *testing.T) {
+	stage(t, release()[:5], func(t *testing.T, w *world) {
+		green := w.sides[rollout.Green]
+		green.Instances[0].Restarts = 2
+		w.sides[rollout.Green] = green
+		expect(t, run(t, w, work(rollout.Tick, "", 0)), rollout.Done, "nothing wrong seen")
+	})
+	stage(t, release()[:3], func(t *testing.T, w *world) {
+		green := w.sides[rollout.Green]
+		green.Instances[0].Restarts, green.Instances[0].Ended = 2, "exit status 7"
+		w.sides[rollout.Green] = green
+		expect(t, run(t, w, work(rollout.Promote, "", rollout.Full)), rollout.Stopped, "ended by themselves 2 times: exit status 7")
+	})
+}

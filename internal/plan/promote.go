@@ -130,7 +130,7 @@ func whole(in Input, judged rollout.Judged) Decision {
 const crashes = 1
 
 // unhealthy is a fault at once: no candidate instance is left to serve, or
-// they end again and again.
+// they end again and again before the weight has its verdict.
 func unhealthy(in Input) (Decision, bool) {
 	cand, side := in.candidate()
 	st := in.Seen.Sides[side]
@@ -144,7 +144,7 @@ func unhealthy(in Input) (Decision, bool) {
 	switch {
 	case st.Ready == 0:
 		return fault(in, fmt.Sprintf("0 of %d instances of candidate %s are ready%s", st.Desired, cand, firstProblem(st.Instances)), nil), true
-	case restarts > crashes:
+	case restarts > crashes && !passed(*in.State, in.State.Weight):
 		return fault(in, fmt.Sprintf("instances of candidate %s ended by themselves %d times%s", cand, restarts, last), nil), true
 	}
 	return Decision{}, false
