@@ -142,3 +142,14 @@ func TestWideLettersAlign(t *testing.T) {
 		}
 	}
 }
+
+// A rollback moves traffic before it writes anything down.
+func TestARollbackTookAsLongAsSinceItsDecision(t *testing.T) {
+	s := release(t).standing().promoted("103", 0, 10).run(rollout.Rollback, "104", "ben")
+	decided := s.now
+	s.after(314 * time.Millisecond).add(rollout.Began{}).add(rollout.RolledBack{From: 10, Decided: decided, InForce: s.now})
+	s.after(20 * time.Millisecond).add(rollout.Ended{Outcome: rollout.Done})
+	if got := report.Terminal(s.view(), 160, false); !strings.Contains(got, "334 ms  rollback") {
+		t.Errorf("not told that it took 334 ms:\n%s", got)
+	}
+}

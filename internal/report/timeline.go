@@ -141,6 +141,9 @@ func (t *turn) add(data rollout.Data, names naming) {
 		did("%s is stable now", names.name(d.Stable))
 	case *rollout.RolledBack:
 		t.back = true
+		if d.Decided.Before(t.from) && !d.Decided.IsZero() { // traffic goes first, the record after it
+			t.from = d.Decided
+		}
 		did("taken back from %s%s", d.From, inForce(d.Decided, d.InForce))
 		because(did, d.Reason)
 	case *rollout.Ended:
