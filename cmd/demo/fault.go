@@ -66,7 +66,7 @@ func (f fault) trouble() trouble {
 			env: []string{"BAD_MEMORY=64"}, bake: 150 * time.Second, limit: 170 * time.Second}
 	case crash:
 		return trouble{what: "the new revision's processes end under load now and then", end: rolledBack, cuts: true,
-			env: []string{"BAD_CRASH_AFTER=600"}, bake: 20 * time.Second, limit: 60 * time.Second}
+			env: []string{"BAD_CRASH_AFTER=800"}, bake: 20 * time.Second, limit: 60 * time.Second}
 	case unhealthy:
 		return trouble{what: "the new revision never answers its health path", end: rolledBack, unseen: true,
 			env: []string{"BAD_HEALTH=true"}}

@@ -28,7 +28,7 @@ type Faults struct {
 	// Memory is held from the start, in MiB (BAD_MEMORY=200).
 	Memory int
 	// CrashAfter ends the process, at once and in the middle of its requests,
-	// when it has answered so many, or up to four times as many: each process
+	// when it has answered so many, or up to twice as many: each process
 	// draws its own number, so that they do not all end together
 	// (BAD_CRASH_AFTER=600).
 	CrashAfter int
@@ -122,7 +122,7 @@ func (f Faults) crashAt() int64 {
 	if f.CrashAfter == 0 {
 		return 0
 	}
-	return int64(f.CrashAfter) + rand.Int64N(3*int64(f.CrashAfter)+1)
+	return int64(f.CrashAfter) + rand.Int64N(int64(f.CrashAfter)+1)
 }
 
 // crash ends the process as a fault would: nothing is finished, nothing said.

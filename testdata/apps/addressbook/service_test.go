@@ -342,8 +342,8 @@ func TestCrash(t *testing.T) {
 			break
 		}
 	}
-	if answered < after || answered > 4*after {
-		t.Errorf("%d requests were answered before the crash, want %d to %d", answered, after, 4*after)
+	if answered < after || answered > 2*after {
+		t.Errorf("%d requests were answered before the crash, want %d to %d", answered, after, 2*after)
 	}
 	if err := process.Wait(); err == nil || process.ProcessState.String() != "signal: killed" {
 		t.Errorf("the process ended by %v, want SIGKILL", err)
