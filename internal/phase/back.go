@@ -110,6 +110,9 @@ func (s *session) interrupted(parent context.Context, cause error) (plan.End, er
 	if s.in.Config.OnCancel != config.CancelRollback || p != rollout.Deploy && p != rollout.Promote {
 		return end, cause
 	}
+	if s.in.State != nil && plan.Settles(*s.in.State) { // it was being settled, to be superseded
+		return end, cause
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
 	defer cancel()
 	if err := s.observe(ctx); err != nil {

@@ -169,3 +169,16 @@ func TestAPlatformThatCannotDoItSaysSo(t *testing.T) {
 		})
 	}
 }
+
+// A way back needs neither record nor config: the mark says how it goes.
+func TestARollingUpdateGoesBackByTheMarkAlone(t *testing.T) {
+	stage(t, batchwise(rollingStop)[:3], func(t *testing.T, w *world) {
+		w.lost = true
+		rollback := work(rollout.Rollback, "", 0)
+		rollback.Config.Data = []byte("not a config")
+		expect(t, run(t, w, rollback), rollout.Done)
+		if got := w.sides[rollout.Blue]; w.split.Blue != rollout.Full || got.Ready != 2 || len(w.sides) != 1 || !w.mark.Candidate.Zero() {
+			t.Errorf("split %+v, sides %+v, mark %+v", w.split, w.sides, w.mark)
+		}
+	})
+}

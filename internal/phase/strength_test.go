@@ -1,6 +1,7 @@
 package phase_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -106,5 +107,22 @@ func TestCrashesCountWhileOnTrial(t *testing.T) {
 		green.Instances[0].Restarts, green.Instances[0].Ended = 2, "exit status 7"
 		w.sides[rollout.Green] = green
 		expect(t, run(t, w, work(rollout.Promote, "", rollout.Full)), rollout.Stopped, "ended by themselves 2 times: exit status 7")
+	})
+}
+
+// A retire that was cancelled right after stable had stopped goes on: nobody
+// else has stopped it.
+func TestACancelledRetireGoesOn(t *testing.T) {
+	stage(t, release()[:5], func(t *testing.T, w *world) {
+		pass(2 * time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.retired = cancel
+		res, err := w.runner().Run(ctx, work(rollout.Retire, "", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, res, rollout.Stopped, "cancelled")
+		w.retired = nil
+		expect(t, run(t, w, work(rollout.Retire, "", 0)), rollout.Done, "v2 is stable")
 	})
 }

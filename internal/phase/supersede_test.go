@@ -1,6 +1,7 @@
 package phase_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -81,5 +82,24 @@ func TestNothingIsEndedForARolloutThatCannotBegin(t *testing.T) {
 		expect(t, run(t, w, w3), rollout.Done, "2 changes are expanded")
 		w3.Request = plan.Request{Phase: rollout.Deploy}
 		expect(t, run(t, w, w3), rollout.Done, "candidate v3 stands")
+	})
+}
+
+// A cancel does not take back what has passed, while its stable is being
+// stopped to make room.
+func TestACancelledSuccessionKeepsWhatHasPassed(t *testing.T) {
+	stage(t, release()[:5], func(t *testing.T, w *world) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w.retired = cancel
+		res, err := w.runner().Run(ctx, superseded("v3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, res, rollout.Stopped, "cancelled", "run this phase again")
+		if w.split.Green != rollout.Full || w.mark.Back != nil {
+			t.Fatal(picture(w))
+		}
+		w.retired = nil
+		expect(t, run(t, w, superseded("v3")), rollout.Done, "candidate v3 stands")
 	})
 }

@@ -67,7 +67,8 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		if work.Request.Phase != rollout.Rollback {
 			return s, err
 		}
-		s.in.Config = &config.Config{} // a way back needs none
+		s.in.Config = &config.Config{} // a way back needs none but the usual times
+		s.in.Config.Default()
 		s.warn(fmt.Sprintf("going back without the config: %v", err))
 	}
 	if err := s.able(); err != nil {

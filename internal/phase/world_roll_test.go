@@ -13,6 +13,9 @@ func (w *world) Roll(
 	var side rollout.Side
 	var n, of int
 	err = w.call(func() error {
+		if ctx.Err() != nil { // no time is left for instances to start
+			return context.Cause(ctx)
+		}
 		if err := w.check(seen); err != nil {
 			return err
 		}

@@ -42,6 +42,8 @@ type world struct {
 	// broken is a revision that never gets ready, crashing one whose instances
 	// end again and again once they serve.
 	broken, crashing string
+	// retired is called when a side was stopped; nil calls nothing.
+	retired func()
 	// away is until when the platform does not answer.
 	away time.Time
 	// kept holds the definitions of revisions that were launched.
@@ -150,8 +152,11 @@ func (w *world) Observe(context.Context) (o rollout.Observation, err error) {
 	})
 }
 
-func (w *world) Claim(_ context.Context, seen rollout.Token, m rollout.Mark) error {
+func (w *world) Claim(ctx context.Context, seen rollout.Token, m rollout.Mark) error {
 	return w.call(func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err := w.check(seen); err != nil {
 			return err
 		}
@@ -267,6 +272,9 @@ func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side)
 			return errors.New(w.dropped)
 		}
 		delete(w.sides, side)
+		if w.retired != nil {
+			w.retired()
+		}
 		return nil
 	})
 }

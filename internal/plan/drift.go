@@ -67,7 +67,9 @@ func driftedSide(s *rollout.State, seen rollout.Observation) string {
 		return fmt.Sprintf("side %s is empty, recorded is candidate %s at %s", side, s.Opening.Candidate, s.Weight)
 	}
 	other, there := seen.Sides[side.Other()]
-	if !there && s.Weight > 0 && !s.Opening.Stable.Zero() && s.Opening.Strategy != rollout.Rolling && !s.Retired && !retiring(s) {
+	// Once the candidate has passed at 100 %, stable is stopped by us, perhaps by
+	// a run that was cut short before it could say so.
+	if !there && s.Weight > 0 && !s.Opening.Stable.Zero() && s.Opening.Strategy != rollout.Rolling && !Settles(*s) {
 		return fmt.Sprintf("side %s is empty, recorded is stable %s", side.Other(), s.Opening.Stable)
 	}
 	if there && !s.Opening.Stable.Zero() && other.Revision != s.Opening.Stable {
@@ -75,12 +77,3 @@ func driftedSide(s *rollout.State, seen rollout.Observation) string {
 	}
 	return ""
 }
-
-// retiring reports whether a phase that stops stable was begun and not ended.
-func retiring(s *rollout.State) bool {
-	return s.Stage == rollout.StageLive && s.Begun != nil && (s.BegunPhase == rollout.Retire || opens(s.BegunPhase))
-}
-
-// opens reports whether a phase may open a rollout, in place of one that it
-// supersedes.
-func opens(p rollout.Phase) bool { return p == rollout.Expand || p == rollout.Deploy }

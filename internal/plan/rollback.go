@@ -54,7 +54,7 @@ func back(in Input, b rollout.GoingBack, judged *rollout.Judged) Decision {
 	served := in.Seen.Split.Of(m.CandidateSide)
 	if m.Stable.Zero() && served > 0 {
 		return end(rollout.NeedsPerson, "revision "+m.Candidate.String()+" is the first release, there is nothing to go back to",
-			"release a mended revision: gapless deploy --revision NEW --supersede")
+			"settle on it by running its gapless deploy again, then release a mended revision")
 	}
 	if d, weak := weakened(in); weak && served > 0 && m.Strategy != rollout.Rolling {
 		return d
