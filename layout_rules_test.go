@@ -90,6 +90,12 @@ var layers = []layer{
 	// What the probe sees goes into the ledger.
 	{name: "probe", packages: []string{"internal/probe/..."},
 		imports: join(vocabulary, pure, []string{"internal/ledger"}), libraries: anyLibrary},
+	// Who a job is, as its token proves it, is asked by gates and by signatures.
+	{name: "identity", packages: []string{"internal/forge/oidc"}, libraries: anyLibrary},
+	{name: "gates and comments", packages: []string{"internal/forge/github/..."},
+		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
+	{name: "signatures", packages: []string{"internal/store/seal/..."},
+		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
 	{name: "adapter", packages: adapters, imports: join(vocabulary, pure), libraries: anyLibrary},
 
 	{name: "composition root", packages: []string{"internal/cli/..."}, libraries: anyLibrary,

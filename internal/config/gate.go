@@ -1,5 +1,7 @@
 package config
 
+import "github.com/gapless-deploy/gapless/internal/rollout"
+
 // Gates say who lets a phase through. A phase without a gate runs when its job
 // does.
 type Gates struct {
@@ -15,6 +17,34 @@ type Gate struct {
 	Environment string `yaml:"environment" jsonschema:"minLength=1"`
 	// The least permission on the repository of a person whose comment on the pull request lets the phase through.
 	Comment Permission `yaml:"comment"`
+	// Whether that person must be another one than the author of the pull request.
+	SecondPerson bool `yaml:"second_person"`
+}
+
+// InForce gives the gates of a rollout with this config after one whose config
+// had those before: a gate that is there stays as it is until the rollout that
+// changes it has settled, so that no release lets itself through.
+func (g Gates) InForce(before rollout.Gates) rollout.Gates {
+	now := g.Rollout()
+	if before.Promote != nil {
+		now.Promote = before.Promote
+	}
+	if before.Contract != nil {
+		now.Contract = before.Contract
+	}
+	return now
+}
+
+// Rollout gives the gates as a record holds them.
+func (g Gates) Rollout() rollout.Gates {
+	return rollout.Gates{Promote: g.Promote.rollout(), Contract: g.Contract.rollout()}
+}
+
+func (g *Gate) rollout() *rollout.Gate {
+	if g == nil {
+		return nil
+	}
+	return &rollout.Gate{Environment: g.Environment, Comment: string(g.Comment), SecondPerson: g.SecondPerson}
 }
 
 // Permission is a person's permission on the repository, as GitHub names it.

@@ -7,16 +7,15 @@ import (
 	"slices"
 
 	"github.com/gapless-deploy/gapless/internal/change"
-	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // Gates finds out whether somebody approved. It fails closed.
 type Gates interface {
-	// Approval gives who approved digest at the gate, after used approvals
-	// were spent; an error that says why the gate is shut.
-	Approval(ctx context.Context, gate config.Gate, digest string, used int) (string, error)
+	// Approval gives who opened the gate; an error says why it is shut and, by
+	// its Hint, how it is opened.
+	Approval(ctx context.Context, ask rollout.Ask) (who string, err error)
 }
 
 // gate checks the gate of the phase asked for. An expected digest is compared
@@ -44,10 +43,10 @@ func (s *session) gate(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) checkGate(ctx context.Context, gate *config.Gate, digest string) *plan.GateCheck {
+func (s *session) checkGate(ctx context.Context, gate *rollout.Gate, digest string) *plan.GateCheck {
 	check := &plan.GateCheck{Name: "expected digest"}
 	if gate != nil {
-		check.Name = gateName(*gate)
+		check.Name = gate.String()
 	}
 	if s.work.Expect != digest {
 		check.Why = fmt.Sprintf("approved was %s, due now is %s", short(s.work.Expect), short(digest))
@@ -63,11 +62,11 @@ func (s *session) checkGate(ctx context.Context, gate *config.Gate, digest strin
 		check.How = "run this phase where the gate can be asked, or take the gate out of the config"
 		return check
 	}
-	used := 0
+	ask := rollout.Ask{Gate: *gate, Phase: s.work.Request.Phase, Digest: digest, Commit: s.opening().Commit}
 	if s.in.State != nil {
-		used = s.in.State.Gated
+		ask.Used = s.in.State.Used(check.Name, s.r.Writer.Run)
 	}
-	who, err := s.r.Gates.Approval(ctx, *gate, digest, used)
+	who, err := s.r.Gates.Approval(ctx, ask)
 	if err != nil {
 		check.Why, check.How = err.Error(), hint(err)
 		return check
@@ -90,15 +89,16 @@ func (s *session) resumes() bool {
 	return (req.To == 0 || req.To == st.Begun.To) && (req.Accept == "" || req.Accept == st.Begun.Accepted)
 }
 
-func (s *session) gateOf(p rollout.Phase) *config.Gate {
-	gates := s.in.Config.Gates
-	switch {
-	case s.in.Exposes(p):
-		return gates.Promote
-	case p == rollout.Contract:
-		return gates.Contract
+func (s *session) gateOf(p rollout.Phase) *rollout.Gate {
+	return s.opening().Gates.Of(p, s.in.Exposes(p))
+}
+
+// opening is the opening entry of the rollout that the phase is about.
+func (s *session) opening() rollout.Opened {
+	if s.in.State == nil || s.in.Fresh {
+		return s.in.Opening
 	}
-	return nil
+	return s.in.State.Opening
 }
 
 func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error) {
@@ -152,11 +152,4 @@ func short(digest string) string {
 		return "nothing"
 	}
 	return digest[:min(12, len(digest))]
-}
-
-func gateName(g config.Gate) string {
-	if g.Environment != "" {
-		return "environment " + g.Environment
-	}
-	return "comment by " + string(g.Comment)
 }

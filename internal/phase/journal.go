@@ -36,7 +36,7 @@ func (s *session) writeBegan(ctx context.Context) error {
 		b.To = plan.Goal(s.in)
 	}
 	if s.in.Gate != nil {
-		b.Approval = s.in.Gate.Approval
+		b.Gate, b.Approval = s.in.Gate.Name, s.in.Gate.Approval
 	}
 	if err := s.write(ctx, nil, b); err != nil {
 		return err

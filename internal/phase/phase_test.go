@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -288,7 +287,7 @@ func TestBlind(t *testing.T) {
 // approver approves whatever it is asked.
 type approver struct{}
 
-func (approver) Approval(context.Context, config.Gate, string, int) (string, error) {
+func (approver) Approval(context.Context, rollout.Ask) (string, error) {
 	return "dana", nil
 }
 

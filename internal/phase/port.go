@@ -87,6 +87,26 @@ type Store interface {
 	Save(ctx context.Context, record rollout.Record, follows rollout.Head) error
 }
 
+// Seal vouches for records, so that one which nobody entitled has written is
+// told from a genuine one.
+type Seal interface {
+	// Sign signs the newest entry, and by it all before.
+	Sign(ctx context.Context, record rollout.Record) (rollout.Signature, error)
+	// Verify checks a record's signatures. Its errors wrap rollout.ErrBroken
+	// where they do not hold; others say that it could not be found out.
+	Verify(ctx context.Context, record rollout.Record) error
+}
+
+// Journal keeps what a phase has done on the machine that it runs on, so that
+// a later step can write down what a phase that was cut short could not.
+type Journal interface {
+	Keep(ctx context.Context, kept rollout.Journalled) error
+	// Load gives what was kept last; its error wraps rollout.ErrNotFound where
+	// there is nothing.
+	Load(ctx context.Context) (rollout.Journalled, error)
+	Drop(ctx context.Context) error
+}
+
 // Probe asks the service from outside while a phase works.
 type Probe interface {
 	// Start begins; stop ends it and tells what was seen.

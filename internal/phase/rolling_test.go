@@ -114,8 +114,8 @@ func TestTheFirstExposureIsGatedWhateverThePhaseIsCalled(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, approved, rollout.Done, "all 2 instances")
-		if approved.State.Gated != 1 {
-			t.Errorf("%d approvals were used, want one for all batches", approved.State.Gated)
+		if len(approved.State.Approvals) != 1 {
+			t.Errorf("approvals used: %v, want one for all batches", approved.State.Approvals)
 		}
 	})
 	// At weight 0 nobody is exposed: a canary's deploy passes, also right after

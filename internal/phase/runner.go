@@ -26,8 +26,12 @@ type Runner struct {
 	Meter    Meter
 	Probe    Probe
 	Gates    Gates
-	Clock    Clock
-	Writer   rollout.Writer
+	// Seal signs what is saved and verifies what is loaded; nil does neither.
+	Seal Seal
+	// Journal may be nil.
+	Journal Journal
+	Clock   Clock
+	Writer  rollout.Writer
 	// OpenDatabase is called by a phase that has schema changes to look at; nil
 	// where the config names no database.
 	OpenDatabase func(context.Context) (Database, error)

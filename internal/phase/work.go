@@ -25,6 +25,11 @@ type Work struct {
 	// that it was opened with.
 	Config      rollout.File
 	ChangeFiles []rollout.File
+	// Commit is the one that brought the revision; empty outside of a workflow.
+	Commit string
+	// Head is the newest one that the caller knows of; zero is none. The
+	// platform's own counts where it is newer.
+	Head rollout.Head
 }
 
 // session is one run of a phase.
@@ -235,13 +240,34 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	intent := config.Intent(file.Data, contents(changes), cfg.Target.String())
 	o := rollout.Opened{
 		Candidate: s.in.Spec.Revision, Strategy: cfg.Strategy.Kind(), Target: cfg.Target.String(), Spec: s.in.Spec,
-		Config: file, Changes: changes, Owed: owed, Side: rollout.Blue, Intent: intent,
+		Config: file, Changes: changes, Owed: owed, Side: rollout.Blue, Intent: intent, Commit: s.work.Commit,
 	}
+	before, err := s.gatesBefore()
+	if err != nil {
+		return err
+	}
+	o.Gates = cfg.Gates.InForce(before)
 	if m := s.in.Seen.Mark; m != nil {
 		o.Stable, o.Side = m.Stable, m.StableSide.Other()
 	}
 	s.in.Opening = o
 	return nil
+}
+
+// gatesBefore are those that the last settled rollout left in force.
+func (s *session) gatesBefore() (rollout.Gates, error) {
+	st := s.in.State
+	switch {
+	case st == nil:
+		return rollout.Gates{}, nil
+	case st.WentBack: // what it would have changed did not come to pass
+		return st.Opening.Gates, nil
+	}
+	cfg, err := config.Parse(st.Opening.Config.Name, st.Opening.Config.Data)
+	if err != nil {
+		return rollout.Gates{}, fmt.Errorf("gates of rollout %s: %w", st.Rollout, err)
+	}
+	return cfg.Gates.Rollout(), nil
 }
 
 // asked finds out which revision is asked for while a rollout is under way. It

@@ -50,6 +50,9 @@ type Opened struct {
 	Owed       []File `json:"owed,omitempty"`
 	Intent     string `json:"intent"`
 	PlanDigest string `json:"plan_digest"`
+	// Commit is the one that brought the revision; empty outside of a workflow.
+	Commit string `json:"commit,omitempty"`
+	Gates  Gates  `json:"gates"`
 }
 
 // File is a file as it was read.
@@ -63,7 +66,9 @@ type Began struct {
 	To     Weight `json:"to,omitempty"`
 	Digest string `json:"digest,omitempty"`
 	Epoch  int    `json:"epoch"`
-	// Approval says who let the phase through its gate; empty without a gate.
+	// Gate names the gate that the phase went through, Approval says who opened
+	// it; both are empty without one.
+	Gate     string `json:"gate,omitempty"`
 	Approval string `json:"approval,omitempty"`
 	// Accepted says why the entry's actor took upon themselves what is not
 	// known: an inconclusive verdict, or signals of use that cannot be read.

@@ -42,6 +42,8 @@ type Head struct {
 	Rollout string `json:"rollout,omitempty"`
 	Seq     int    `json:"seq"`
 	Hash    string `json:"hash,omitempty"`
+	// Run wrote the entry; a store may keep the record with it.
+	Run string `json:"run,omitempty"`
 }
 
 // Zero reports whether h names nothing.
@@ -63,4 +65,13 @@ func (m *Mark) HeldBy(holder string) bool {
 // Busy reports whether somebody other than holder works at time now.
 func (m *Mark) Busy(holder string, now time.Time) bool {
 	return m != nil && m.Lease != nil && m.Lease.Holder != holder && now.Before(m.Lease.Until)
+}
+
+// Journalled is where a phase stands, as the machine that it runs on keeps it.
+type Journalled struct {
+	// Holder has the lease.
+	Holder string `json:"holder"`
+	// Head is in force; Record goes on from it.
+	Head   Head   `json:"head"`
+	Record Record `json:"record"`
 }

@@ -24,6 +24,8 @@ type Record struct {
 	Service string  `json:"service"`
 	Rollout string  `json:"rollout"`
 	Entries []Entry `json:"entries"`
+	// Signatures rise in Seq; not every entry has one of its own.
+	Signatures []Signature `json:"signatures,omitempty"`
 }
 
 // Entry is one thing that was observed.
@@ -84,8 +86,11 @@ func (r Record) Head() Head {
 	if len(r.Entries) == 0 {
 		return Head{}
 	}
-	last := r.Entries[len(r.Entries)-1]
-	return Head{Rollout: r.Rollout, Seq: last.Seq, Hash: last.Hash}
+	return r.headAt(r.Entries[len(r.Entries)-1])
+}
+
+func (r Record) headAt(e Entry) Head {
+	return Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash, Run: e.Run}
 }
 
 // Follows reports whether r goes on from head: head names one of its entries
@@ -99,7 +104,7 @@ func (r Record) Follows(head Head) bool {
 		return first.Prev == head.Hash
 	}
 	for _, e := range r.Entries[:len(r.Entries)-1] {
-		if (Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}) == head {
+		if r.headAt(e) == head {
 			return true
 		}
 	}
@@ -133,7 +138,7 @@ func (r Record) Verify() error {
 			return fmt.Errorf("%w: entry %d does not follow entry %d", ErrBroken, e.Seq, before.Seq)
 		}
 	}
-	return nil
+	return r.signaturesFit()
 }
 
 // Decode reads and verifies a record. What Encode would not have written (an

@@ -192,7 +192,7 @@ func TestFollows(t *testing.T) {
 	first := short(t)
 	second := written(t, first.Head(), rollout.Deploy, opened(), rollout.Began{}, rollout.Ended{Outcome: rollout.Done})
 	at := func(r rollout.Record, i int) rollout.Head {
-		return rollout.Head{Rollout: r.Rollout, Seq: r.Entries[i].Seq, Hash: r.Entries[i].Hash}
+		return rollout.Head{Rollout: r.Rollout, Seq: r.Entries[i].Seq, Hash: r.Entries[i].Hash, Run: r.Entries[i].Run}
 	}
 	forged := at(second, 1)
 	forged.Hash = first.Head().Hash

@@ -49,8 +49,22 @@ type State struct {
 	Begun      *Began
 	BegunPhase Phase
 	Ended      *Ended
-	// Gated counts the approvals used so far.
-	Gated int
+	// Approvals are those used so far.
+	Approvals []Approval
+}
+
+// Approval is one that a phase was begun with.
+type Approval struct{ Gate, By, Run string }
+
+// Used counts the approvals of a gate that a run has used.
+func (s State) Used(gate, run string) int {
+	n := 0
+	for _, a := range s.Approvals {
+		if a.Gate == gate && a.Run == run {
+			n++
+		}
+	}
+	return n
 }
 
 // ChangeProgress is how far one change has come.
@@ -70,7 +84,7 @@ func Fold(r Record) (State, error) {
 		if err := s.apply(e); err != nil {
 			return State{}, fmt.Errorf("%w: entry %d (%s): %w", ErrBroken, e.Seq, e.Kind, err)
 		}
-		s.Head, s.Last = Head{Rollout: r.Rollout, Seq: e.Seq, Hash: e.Hash}, e.At
+		s.Head, s.Last = r.headAt(e), e.At
 		if e.Phase != Tick {
 			s.Worked = e.At
 		}
@@ -140,7 +154,7 @@ func (s *State) open(e Entry, d Opened) error {
 func (s *State) begin(e Entry, d *Began) {
 	s.Begun, s.BegunPhase = d, e.Phase
 	if d.Approval != "" {
-		s.Gated++
+		s.Approvals = append(s.Approvals, Approval{Gate: d.Gate, By: d.Approval, Run: e.Run})
 	}
 	if d.Accepted != "" && e.Phase == s.Opening.Strategy.Goes() {
 		s.Accepted = true

@@ -126,7 +126,7 @@ func TestStateOfAStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Judged == nil || !s.Accepted || s.Gated != 1 || s.BegunPhase != rollout.Promote || s.FirstExposed != start.Add(12*time.Millisecond) {
+	if s.Judged == nil || !s.Accepted || len(s.Approvals) != 1 || s.BegunPhase != rollout.Promote || s.FirstExposed != start.Add(12*time.Millisecond) {
 		t.Errorf("state %+v", s)
 	}
 	// What was known of one weight does not count at the next.
