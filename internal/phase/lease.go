@@ -96,7 +96,7 @@ func (s *session) lostRace(ctx context.Context) error {
 // reenter reads the record again: someone may have written to it between the
 // first look and the claim.
 func (s *session) reenter(ctx context.Context) error {
-	before := s.record.Head()
+	before := s.saved.Head()
 	if err := s.observe(ctx); err != nil {
 		return err
 	}

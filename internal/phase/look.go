@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -111,8 +112,8 @@ func (s *session) probe(ctx context.Context) func() *rollout.Probed {
 		return func() *rollout.Probed { return nil }
 	}
 	stop := s.r.Probe.Start(ctx)
-	return func() *rollout.Probed {
+	return sync.OnceValue(func() *rollout.Probed {
 		seen := stop()
 		return &seen
-	}
+	})
 }
