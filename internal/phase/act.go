@@ -44,6 +44,10 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 		return s.remove(ctx, step)
 	case plan.Settle:
 		return s.settle(ctx, step)
+	case plan.Hold:
+		return s.note(ctx, step.Held)
+	case plan.Adopt:
+		return s.takeOver(ctx, step.Adopted)
 	case plan.Acknowledge:
 		return s.write(ctx, nil, step.RolledBack)
 	}

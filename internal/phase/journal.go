@@ -66,6 +66,7 @@ func (s *session) open(ctx context.Context, o rollout.Opened) error {
 	err = s.write(ctx, func(m *rollout.Mark) {
 		m.Rollout = id
 		m.Candidate, m.CandidateSide, m.Strategy, m.Back = o.Candidate, o.Side, o.Strategy, nil
+		m.Gates = o.Gates
 	}, append([]rollout.Data{o}, s.beginning()...)...)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 	next := s.record
 	for _, data := range entries {
 		var err error
-		if next, err = next.Append(s.saved.Head(), s.in.Seen.At, s.r.Writer, s.work.Request.Phase, data); err != nil {
+		if next, err = next.Append(s.head, s.in.Seen.At, s.r.Writer, s.work.Request.Phase, data); err != nil {
 			return err
 		}
 	}
@@ -112,7 +113,7 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 func (s *session) save(ctx context.Context, edit func(*rollout.Mark)) error {
 	next, err := s.sealed(ctx)
 	if err == nil {
-		err = s.r.Store.Save(ctx, next, s.saved.Head())
+		err = s.r.Store.Save(ctx, next, s.head)
 	}
 	if err != nil {
 		err = fmt.Errorf("save record %s: %w", s.record.Rollout, err)
@@ -131,7 +132,7 @@ func (s *session) save(ctx context.Context, edit func(*rollout.Mark)) error {
 	if err != nil {
 		return errors.Join(err, s.forget())
 	}
-	s.record, s.saved, s.begunSaved = next, next, s.begun
+	s.record, s.saved, s.head, s.begunSaved = next, next, next.Head(), s.begun
 	s.keep(ctx)
 	return nil
 }
@@ -151,7 +152,7 @@ func (s *session) sealed(ctx context.Context) (rollout.Record, error) {
 // found out again by looking.
 func (s *session) forget() error {
 	s.begun = s.begunSaved
-	if s.saved.Head().Zero() {
+	if len(s.saved.Entries) == 0 {
 		s.record, s.in.State = rollout.Record{}, nil
 		return nil
 	}
@@ -164,7 +165,7 @@ func (s *session) keep(ctx context.Context) {
 	if s.r.Journal == nil {
 		return
 	}
-	err := s.r.Journal.Keep(ctx, rollout.Journalled{Holder: s.r.Holder, Head: s.saved.Head(), Record: s.record})
+	err := s.r.Journal.Keep(ctx, rollout.Journalled{Holder: s.r.Holder, Head: s.head, Record: s.record})
 	if err != nil {
 		s.warn(fmt.Sprintf("the journal cannot be written: %v", err))
 	}

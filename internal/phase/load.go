@@ -33,7 +33,7 @@ func (s *session) load(ctx context.Context) error {
 	if err := agree(record, mark.Head, told); err != nil {
 		return err
 	}
-	s.saved = record
+	s.saved, s.head = record, record.Head()
 	return s.adopt(record)
 }
 
@@ -92,5 +92,5 @@ func (s *session) meant() error {
 
 // rolloutID names the rollout that is to be opened.
 func (s *session) rolloutID() (string, error) {
-	return plan.RolloutID(s.in.Opening.Candidate, s.saved.Head())
+	return plan.RolloutID(s.in.Opening.Candidate, s.head)
 }

@@ -44,7 +44,9 @@ type session struct {
 	record rollout.Record
 	// saved is the record as it is in force; what was noted since is in record
 	// alone.
-	saved      rollout.Record
+	saved rollout.Record
+	// head is in force: saved's, or one whose record is lost.
+	head       rollout.Head
 	unrecorded bool
 	lost       error
 	lease      lease
@@ -70,10 +72,18 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		return s, err
 	}
 	if err := s.load(ctx); err != nil {
-		if work.Request.Phase != rollout.Rollback && work.Request.Phase != statusOnly {
+		switch work.Request.Phase {
+		case rollout.Rollback, statusOnly:
+			s.loseRecord(err)
+			s.in.Lost = true
+		case rollout.Adopt:
+			s.lost, s.in.Lost = err, true
+			if m := s.in.Seen.Mark; m != nil {
+				s.head = m.Head
+			}
+		default:
 			return s, err
 		}
-		s.loseRecord(err)
 	}
 	if err := s.read(); err != nil {
 		if work.Request.Phase != rollout.Rollback {
@@ -242,7 +252,7 @@ func (s *session) gatesBefore() (rollout.Gates, error) {
 	switch {
 	case st == nil:
 		return rollout.Gates{}, nil
-	case st.WentBack: // what it would have changed did not come to pass
+	case st.WentBack, st.Adopted: // what it would have changed did not come to pass
 		return st.Opening.Gates, nil
 	}
 	cfg, err := config.Parse(st.Opening.Config.Name, st.Opening.Config.Data)

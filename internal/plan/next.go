@@ -25,6 +25,9 @@ func (n Next) Command() string {
 // NextOf names the phase that is due by the record.
 func NextOf(in Input) Next {
 	s := in.State
+	if in.Lost {
+		return Next{Phase: rollout.Adopt, Asked: "begin the record anew, by what serves"}
+	}
 	if s == nil || in.Fresh {
 		return nextOpening(in)
 	}

@@ -207,6 +207,7 @@ type Adopted struct {
 	// Lost is the head whose record could not be read.
 	Lost   Head   `json:"lost"`
 	Target string `json:"target"`
+	Config File   `json:"config"`
 	// Gates are those that were stamped on the platform.
 	Gates Gates `json:"gates"`
 }

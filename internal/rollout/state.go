@@ -165,7 +165,7 @@ func (s *State) adopt(e Entry, d Adopted) error {
 	if s.Rollout == "" || !s.Opened.IsZero() {
 		return fmt.Errorf("a record is begun once")
 	}
-	s.Opening = Opened{Candidate: d.Stable, Side: d.Side, Target: d.Target, Gates: d.Gates}
+	s.Opening = Opened{Candidate: d.Stable, Side: d.Side, Target: d.Target, Config: d.Config, Gates: d.Gates}
 	s.Opened, s.SettledAt, s.Adopted, s.Weight, s.LiveSince = e.At, e.At, true, Full, e.At
 	return nil
 }
@@ -286,6 +286,9 @@ func (s State) WayBack() (WayBack, string) {
 		if p := s.Changes[id]; p.State == Contracting || p.State == Contracted {
 			return NoWayBack, "change " + id + " dropped the old form; it is archived, see restore"
 		}
+	}
+	if s.Adopted {
+		return BackByLaunch, "the record before it is lost; an older revision is a new release"
 	}
 	if s.Opening.Stable.Zero() && !s.Opening.Candidate.Zero() {
 		return NoWayBack, "this is the first release, there is nothing to go back to"
