@@ -22,7 +22,7 @@ func (s *session) look(ctx context.Context) error {
 		changes = s.in.Changes
 	case rollout.Contract:
 		changes = plan.Owing(s.in)
-	case rollout.Tick, rollout.Retire, rollout.Rollback:
+	case rollout.Tick, rollout.Retire, rollout.Rollback, rollout.Hold, rollout.Adopt:
 	}
 	if len(changes) == 0 {
 		return nil
