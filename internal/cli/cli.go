@@ -43,6 +43,8 @@ type commands struct {
 	Retire   retireCmd   `cmd:"" help:"Stop the old revision once the rollback window is over."`
 	Contract contractCmd `cmd:"" help:"Archive and remove the old form from the schema."`
 	Rollback rollbackCmd `cmd:"" help:"Give all traffic to stable, at once."`
+	Hold     holdCmd     `cmd:"" help:"Keep the rollout where it is until its next step is approved anew."`
+	Adopt    adoptCmd    `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
 	Status   statusCmd   `cmd:"" help:"Show record and reality side by side."`
 	Can      canCmd      `cmd:"" help:"List what a phase needs, met or not."`
 	Validate validateCmd `cmd:"" help:"Check the config and the change files."`

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,9 +17,28 @@ type revisionFlag struct {
 	Revision string `short:"r" placeholder:"ID" help:"The revision to release: a version or an image digest."`
 }
 
-// expectFlag binds a phase to what was approved.
-type expectFlag struct {
-	Expect string `placeholder:"DIGEST" help:"The gate-digest that was approved; the phase holds where another one is due."`
+// meantFlags bind a phase to what it was made for.
+type meantFlags struct {
+	Rollout string `placeholder:"ID" help:"The rollout that is meant; the phase is refused where another one is due."`
+	Head    string `placeholder:"JSON" help:"The newest entry of the record that is known, as the phase before gave it."`
+	Expect  string `placeholder:"DIGEST" help:"The gate-digest that was approved; the phase holds where another one is due."`
+}
+
+// work fills in what is meant.
+func (m meantFlags) work(work phase.Work) (phase.Work, error) {
+	work.Rollout, work.Expect = m.Rollout, m.Expect
+	if m.Head == "" {
+		return work, nil
+	}
+	d := json.NewDecoder(strings.NewReader(m.Head))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&work.Head); err != nil || d.More() || work.Head.Seq < 1 || work.Head.Hash == "" {
+		return work, &inputError{
+			fmt.Errorf("--head: %.200q is not a head: %w", m.Head, errors.Join(err, rollout.ErrInput)),
+			"give the output head of the job before, as it is",
+		}
+	}
+	return work, nil
 }
 
 // supersedeFlag ends another rollout first.
@@ -28,30 +49,31 @@ type supersedeFlag struct {
 type expandCmd struct {
 	revisionFlag
 	supersedeFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *expandCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Expand, Supersede: c.Supersede}, Revision: c.Revision})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Expand, Supersede: c.Supersede}, Revision: c.Revision})
 }
 
 type deployCmd struct {
 	revisionFlag
 	supersedeFlag
 	Accept string `placeholder:"REASON" help:"Rolling: take an inconclusive verdict upon yourself; the reason and your name go into the record."`
-	expectFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *deployCmd) Run(ctx context.Context, env *environment) error {
 	req := plan.Request{Phase: rollout.Deploy, Supersede: c.Supersede, Accept: c.Accept}
-	return env.run(ctx, phase.Work{Request: req, Revision: c.Revision, Expect: c.Expect})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: req, Revision: c.Revision})
 }
 
 type promoteCmd struct {
 	To     string `placeholder:"PERCENT" help:"Go up to this step; without it, to the next one."`
 	Accept string `placeholder:"REASON" help:"Take an inconclusive verdict upon yourself; the reason and your name go into the record."`
-	expectFlag
+	meantFlags
 }
 
 // Run runs the phase.
@@ -67,49 +89,79 @@ func (c *promoteCmd) Run(ctx context.Context, env *environment) error {
 		}
 		req.To = w
 	}
-	return env.run(ctx, phase.Work{Request: req, Expect: c.Expect})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: req})
 }
 
-type tickCmd struct{}
+type tickCmd struct{ meantFlags }
 
 // Run runs the phase.
 func (c *tickCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Tick}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Tick}})
 }
 
-type retireCmd struct{}
+type retireCmd struct{ meantFlags }
 
 // Run runs the phase.
 func (c *retireCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Retire}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Retire}})
 }
 
 type contractCmd struct {
 	Accept string `placeholder:"REASON" help:"Go on though some signals of use cannot be read; the reason and your name go into the record."`
-	expectFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *contractCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Contract, Accept: c.Accept}, Expect: c.Expect})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Contract, Accept: c.Accept}})
+}
+
+// reasonFlag says why a person steers the rollout.
+type reasonFlag struct {
+	Reason string `placeholder:"TEXT" help:"Why; goes into the record."`
 }
 
 type rollbackCmd struct {
-	Reason string `placeholder:"TEXT" help:"Why; goes into the record."`
+	reasonFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *rollbackCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Rollback, Reason: c.Reason}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Rollback, Reason: c.Reason}})
+}
+
+type holdCmd struct {
+	reasonFlag
+	meantFlags
+}
+
+// Run runs the phase.
+func (c *holdCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Hold, Reason: c.Reason}})
+}
+
+type adoptCmd struct {
+	reasonFlag
+	meantFlags
+}
+
+// Run runs the phase.
+func (c *adoptCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Adopt, Reason: c.Reason}})
 }
 
 // run runs a phase and writes how it ended.
-func (env *environment) run(ctx context.Context, work phase.Work) error {
-	r, err := env.compose()
+func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Work) error {
+	work, err := meant.work(work)
 	if err != nil {
 		return err
 	}
-	work.Config, work.ChangeFiles = r.work.Config, r.work.ChangeFiles
+	r, err := env.compose(ctx)
+	if err != nil {
+		return err
+	}
+	work.Config, work.ChangeFiles, work.Commit = r.work.Config, r.work.ChangeFiles, r.work.Commit
 	res, err := r.runner.Run(ctx, work)
 	if err != nil {
 		return &blindError{work.Request.Phase, err}
@@ -130,7 +182,7 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if !known(p) {
 		return &inputError{fmt.Errorf("%q is not a phase: %s", c.Phase, names()), "name one of them"}
 	}
-	r, err := env.compose()
+	r, err := env.compose(ctx)
 	if err != nil {
 		return err
 	}
@@ -170,7 +222,7 @@ type statusCmd struct{}
 
 // Run shows record and reality.
 func (c *statusCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose()
+	r, err := env.compose(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,7 +243,7 @@ type planCmd struct {
 
 // Run shows what a release would do.
 func (c *planCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose()
+	r, err := env.compose(ctx)
 	if err != nil {
 		return err
 	}

@@ -234,6 +234,9 @@ func (s *session) result(end plan.End, cause error) Result {
 		return res
 	}
 	res.Next = plan.NextOf(s.in)
+	if res.Next.Phase != "" {
+		res.Next = res.Next.Waiting(s.in, s.gateOf(res.Next.Phase))
+	}
 	digest, err := s.nextGateDigest(res.Next)
 	if err != nil {
 		res.Warnings = append(res.Warnings, err.Error())
