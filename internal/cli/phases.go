@@ -79,17 +79,26 @@ type promoteCmd struct {
 // Run runs the phase.
 func (c *promoteCmd) Run(ctx context.Context, env *environment) error {
 	req := plan.Request{Phase: rollout.Promote, Accept: c.Accept}
-	if c.To != "" {
-		w, err := rollout.ParseWeight(c.To)
-		if err != nil {
-			return &inputError{fmt.Errorf("promote --to: %w", err), "name one of the steps of the config"}
-		}
-		if w == 0 {
-			return &inputError{fmt.Errorf("promote --to 0 is a way back"), "gapless rollback gives all traffic to stable"}
-		}
-		req.To = w
+	var err error
+	if req.To, err = goal(c.To); err != nil {
+		return err
 	}
 	return env.run(ctx, c.meantFlags, phase.Work{Request: req})
+}
+
+// goal reads the weight that a promote goes to; none is the next step.
+func goal(to string) (rollout.Weight, error) {
+	if to == "" {
+		return 0, nil
+	}
+	w, err := rollout.ParseWeight(to)
+	if err != nil {
+		return 0, &inputError{fmt.Errorf("promote --to: %w", err), "name one of the steps of the config"}
+	}
+	if w == 0 {
+		return 0, &inputError{fmt.Errorf("promote --to 0 is a way back"), "gapless rollback gives all traffic to stable"}
+	}
+	return w, nil
 }
 
 type tickCmd struct{ meantFlags }
@@ -174,6 +183,10 @@ type canCmd struct {
 	Phase string `arg:"" help:"The phase to ask about."`
 	revisionFlag
 	supersedeFlag
+	meantFlags
+	reasonFlag
+	To     string `placeholder:"PERCENT" help:"The step that promote is asked about; without it, the next one."`
+	Accept string `placeholder:"REASON" help:"As the phase takes it."`
 }
 
 // Run lists the preconditions; it ends as the phase would.
@@ -186,7 +199,14 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	r.work.Request, r.work.Revision = plan.Request{Phase: p, Supersede: c.Supersede}, c.Revision
+	r.work.Request = plan.Request{Phase: p, Supersede: c.Supersede, Accept: c.Accept, Reason: c.Reason}
+	if r.work.Request.To, err = goal(c.To); err != nil {
+		return err
+	}
+	r.work.Revision = c.Revision
+	if r.work, err = c.work(r.work); err != nil {
+		return err
+	}
 	pres, err := r.runner.Can(ctx, r.work)
 	if err != nil {
 		return &blindError{p, err}
@@ -218,12 +238,15 @@ func names() string {
 	return strings.Join(all, ", ")
 }
 
-type statusCmd struct{}
+type statusCmd struct{ meantFlags }
 
 // Run shows record and reality.
 func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 	r, err := env.compose(ctx)
 	if err != nil {
+		return err
+	}
+	if r.work, err = c.work(r.work); err != nil {
 		return err
 	}
 	st, err := r.runner.Status(ctx, r.work)
@@ -239,6 +262,7 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 type planCmd struct {
 	revisionFlag
 	supersedeFlag
+	meantFlags
 }
 
 // Run shows what a release would do.
@@ -248,6 +272,9 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 		return err
 	}
 	r.work.Revision, r.work.Request.Supersede = c.Revision, c.Supersede
+	if r.work, err = c.work(r.work); err != nil {
+		return err
+	}
 	p, err := r.runner.Preview(ctx, r.work)
 	if err != nil {
 		return &blindError{rollout.Plan, err}
