@@ -177,16 +177,22 @@ func (o *output) color() bool {
 // status.
 func (o *output) fail(err error) int {
 	view := report.FaultView{What: strings.TrimSuffix(err.Error(), "\n")}
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		view.Hint = h.Hint()
-	}
+	view.Hint = hintOf(err)
 	view.Serving = "unchanged: nothing was done"
 	if s, ok := errors.AsType[*blindError](err); ok {
 		view.Serving = s.Serving()
 	}
 	o.say(report.Fault(view))
 	return statusOf(outcomeOf(err))
+}
+
+// hintOf is what an error advises; empty where it does not.
+func hintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
 }
