@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 type output struct {
 	process Process
 	mask    mask
+	// hidden, unless nil, is told each text that is hidden from then on.
+	hidden func(form string)
 	// live is set where stderr is a terminal that can redraw a line.
 	live bool
 
@@ -42,8 +45,24 @@ func newOutput(p Process) *output {
 	return &output{process: p, live: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-func (o *output) hide(secret string) { o.mask.hide(secret) }
-func (o *output) hideURL(dsn string) { o.mask.hideURL(dsn) }
+func (o *output) hide(secret string) {
+	o.tellHidden(func() { o.mask.hide(secret) })
+}
+
+func (o *output) hideURL(dsn string) {
+	o.tellHidden(func() { o.mask.hideURL(dsn) })
+}
+
+// tellHidden tells what an act has added to the mask.
+func (o *output) tellHidden(add func()) {
+	before := o.mask.all()
+	add()
+	for _, form := range o.mask.all() {
+		if o.hidden != nil && !slices.Contains(before, form) {
+			o.hidden(form)
+		}
+	}
+}
 
 // print writes a result.
 func (o *output) print(text string) error {

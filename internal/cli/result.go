@@ -84,29 +84,34 @@ const resultVersion = 1
 
 // result is the machine's form of how a phase ended.
 type result struct {
-	Version    int             `json:"version"`
-	Service    string          `json:"service,omitempty"`
-	Rollout    string          `json:"rollout,omitempty"`
-	Phase      rollout.Phase   `json:"phase"`
-	Outcome    rollout.Outcome `json:"outcome"`
-	Reason     string          `json:"reason,omitempty"`
-	Hint       string          `json:"hint,omitempty"`
-	State      rollout.Stage   `json:"state,omitempty"`
-	Serving    []rollout.Share `json:"serving"`
-	Weight     rollout.Weight  `json:"weight"`
-	Verdict    string          `json:"verdict,omitempty"`
-	WayBack    rollout.WayBack `json:"way_back,omitempty"`
-	Next       string          `json:"next,omitempty"`
-	Head       rollout.Head    `json:"head"`
-	PlanDigest string          `json:"plan_digest,omitempty"`
-	GateDigest string          `json:"gate_digest,omitempty"`
-	Warnings   []string        `json:"warnings,omitempty"`
+	Version int             `json:"version"`
+	Service string          `json:"service,omitempty"`
+	Rollout string          `json:"rollout,omitempty"`
+	Phase   rollout.Phase   `json:"phase"`
+	Outcome rollout.Outcome `json:"outcome"`
+	Reason  string          `json:"reason,omitempty"`
+	Hint    string          `json:"hint,omitempty"`
+	State   rollout.Stage   `json:"state,omitempty"`
+	Serving []rollout.Share `json:"serving"`
+	Weight  rollout.Weight  `json:"weight"`
+	Verdict string          `json:"verdict,omitempty"`
+	WayBack rollout.WayBack `json:"way_back,omitempty"`
+	// Next is what is typed for the phase that is due, NextPhase and NextTo its
+	// parts; WaitingFor is empty where it may run at once.
+	Next       string         `json:"next,omitempty"`
+	NextPhase  rollout.Phase  `json:"next_phase,omitempty"`
+	NextTo     rollout.Weight `json:"next_to,omitempty"`
+	WaitingFor string         `json:"waiting_for,omitempty"`
+	Head       rollout.Head   `json:"head"`
+	PlanDigest string         `json:"plan_digest,omitempty"`
+	GateDigest string         `json:"gate_digest,omitempty"`
+	Warnings   []string       `json:"warnings,omitempty"`
 }
 
 func resultOf(res phase.Result) result {
 	r := result{
 		Version: resultVersion, Phase: res.Phase, Outcome: res.Outcome, Reason: res.Reason, Hint: res.Hint,
-		Serving: res.Seen.Serving(), Next: res.Next.Command(), GateDigest: res.GateDigest, Warnings: res.Warnings,
+		Serving: res.Seen.Serving(), Next: res.Next.Command(), NextPhase: res.Next.Phase, NextTo: res.Next.To, WaitingFor: res.Next.Waits, GateDigest: res.GateDigest, Warnings: res.Warnings,
 	}
 	if s := res.State; s != nil {
 		r.Service, r.Rollout, r.State, r.Weight, r.Head = s.Service, s.Rollout, s.Stage, s.Weight, s.Head

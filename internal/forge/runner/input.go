@@ -58,7 +58,7 @@ func whatToDo() []Input {
 			Description: "What this step does: one of " + strings.Join(namesOf(Phases()), ", ") + ".",
 		},
 		{
-			Name: InputRevision, Flag: "revision", For: []rollout.Phase{rollout.Plan, rollout.Expand, rollout.Deploy, Can, Adopt},
+			Name: InputRevision, Flag: "revision", For: []rollout.Phase{rollout.Plan, rollout.Expand, rollout.Deploy, Can},
 			Description: "The revision to release: a version or an image with its digest.",
 		},
 		{
@@ -71,7 +71,7 @@ func whatToDo() []Input {
 			Description: "End another rollout that is under way first. One that passed at 100 percent is settled, every other is taken back.",
 		},
 		{
-			Name: InputReason, Flag: "reason", For: []rollout.Phase{rollout.Rollback, Hold, Adopt},
+			Name: InputReason, Flag: "reason", For: []rollout.Phase{rollout.Rollback, rollout.Hold, rollout.Adopt},
 			Description: "Why, for the record.",
 		},
 		{
@@ -82,8 +82,8 @@ func whatToDo() []Input {
 }
 
 func whatIsMeant() []Input {
-	gated := []rollout.Phase{rollout.Deploy, rollout.Promote, rollout.Contract}
-	underWay := slices.Concat(rollout.Phases()[1:], []rollout.Phase{Hold, Status, Can})
+	accepting := []rollout.Phase{rollout.Deploy, rollout.Promote, rollout.Contract, Can}
+	underWay := slices.Concat(rollout.Phases()[1:], []rollout.Phase{Status, Can})
 	return []Input{
 		{
 			Name: InputRollout, Flag: "rollout", For: underWay,
@@ -94,11 +94,11 @@ func whatIsMeant() []Input {
 			Description: "The newest entry of the record that is known, an output of the job before. Needed where the platform cannot tell it.",
 		},
 		{
-			Name: InputExpect, Flag: "expect", For: gated,
+			Name: InputExpect, Flag: "expect", For: underWay,
 			Description: "The gate-digest that was approved, an output of the job before. The phase holds where another one is due.",
 		},
 		{
-			Name: InputAccept, Flag: "accept", For: gated,
+			Name: InputAccept, Flag: "accept", For: accepting,
 			Description: "A reason to go on after an inconclusive verdict, or though some signals of use cannot be read. It goes into the record with the name of who started the run.",
 		},
 	}

@@ -11,18 +11,16 @@ import (
 
 // What a step can do besides the phases of a release.
 const (
-	Hold     rollout.Phase = "hold"
 	Command  rollout.Phase = "command"
 	Status   rollout.Phase = "status"
 	Can      rollout.Phase = "can"
-	Adopt    rollout.Phase = "adopt"
 	Validate rollout.Phase = "validate"
 )
 
 // Phases lists what the input "phase" may be: the phases of a release in their
 // order, then the rest.
 func Phases() []rollout.Phase {
-	return append(rollout.Phases(), Hold, Command, Status, Can, Adopt, Validate)
+	return append(rollout.Phases(), Command, Status, Can, Validate)
 }
 
 // Phase gives what the step is to do. The error says which phases there are.
