@@ -99,7 +99,7 @@ func New(tb testing.TB, options ...Option) *Server {
 		option(s)
 	}
 	s.users[botLogin] = &user{login: botLogin, id: botID, kind: "Bot"}
-	s.addKey()
+	s.addKey(firstKey())
 	listener, err := net.Listen("tcp", s.address)
 	if err != nil {
 		tb.Fatalf("githubtest: %v", err)
