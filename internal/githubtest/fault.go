@@ -3,6 +3,7 @@ package githubtest
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -165,8 +166,6 @@ func Slow(proceed <-chan struct{}) Fault {
 func record(w http.ResponseWriter, r *http.Request, next http.Handler) *httptest.ResponseRecorder {
 	whole := httptest.NewRecorder()
 	next.ServeHTTP(whole, r)
-	for name, values := range whole.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), whole.Header())
 	return whole
 }

@@ -48,7 +48,7 @@ func (p Permission) allows(level Access) bool {
 type user struct {
 	login string
 	id    int64
-	kind  string // User, Organization or Bot
+	kind  string // User or Bot
 }
 
 // Repository is a repository of the fake.

@@ -79,6 +79,7 @@ func Enterprise() Option { return func(s *Server) { s.enterprise = true } }
 
 type systemClock struct{}
 
+// Now returns the time.
 func (systemClock) Now() time.Time { return time.Now() }
 
 // New starts a fake GitHub that ends with the test. A fault in how it is used

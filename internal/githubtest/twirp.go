@@ -190,7 +190,7 @@ func (job *Job) finalizeArtifact(r finalizeRequest) (object, error) {
 	}
 	a := job.named(r.Name, job.attempt)
 	switch {
-	case a == nil || a.finalized || a.job != job:
+	case a == nil || a.finished || a.job != job:
 		return nil, refuse("not_found", "no upload of artifact %q is open", r.Name)
 	case !a.committed:
 		return nil, refuse("failed_precondition", "nothing was uploaded for artifact %q", r.Name)
@@ -199,7 +199,7 @@ func (job *Job) finalizeArtifact(r finalizeRequest) (object, error) {
 	case r.Hash != a.digest():
 		return nil, refuse("invalid_argument", "hash is %q, that of the upload is %s", r.Hash, a.digest())
 	}
-	a.finalized, a.created = true, job.run.s.now()
+	a.finished, a.created = true, job.run.s.now()
 	return object{"ok": true, "artifact_id": strconv.FormatInt(a.ID, 10)}, nil
 }
 
@@ -220,7 +220,7 @@ func (job *Job) listArtifacts(r listRequest) (object, error) {
 		return nil, err
 	}
 	found := []object{}
-	for _, a := range job.run.finalized() {
+	for _, a := range job.run.finished() {
 		id := strconv.FormatInt(a.ID, 10)
 		if a.expired() || r.NameFilter != nil && *r.NameFilter != a.Name || r.IDFilter != nil && *r.IDFilter != id {
 			continue
@@ -236,7 +236,7 @@ func (job *Job) listArtifacts(r listRequest) (object, error) {
 
 // ofRun returns a finished artifact by the ids that the list gives it.
 func (job *Job) ofRun(r nameRequest) (*Artifact, error) {
-	for _, a := range job.run.finalized() {
+	for _, a := range job.run.finished() {
 		if a.Name == r.Name && r.Run == a.run().backend[a.job.attempt] && r.Job == a.job.backend && !a.expired() {
 			return a, nil
 		}
