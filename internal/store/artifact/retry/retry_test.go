@@ -58,6 +58,12 @@ func refusal(status int, header ...string) http.HandlerFunc {
 
 func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
+func cutShort(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Length", "100")
+	_, _ = io.WriteString(w, "half") //nolint:errcheck // the client sees it
+	panic(http.ErrAbortHandler)
+}
+
 func TestAsksAgain(t *testing.T) {
 	reset := strconv.FormatInt(noon.Add(40*time.Second).Unix(), 10)
 	for name, c := range map[string]struct {
@@ -70,6 +76,7 @@ func TestAsksAgain(t *testing.T) {
 		"503":                            {refusal(503), 500 * time.Millisecond, 1500 * time.Millisecond},
 		"504":                            {refusal(504), 500 * time.Millisecond, 1500 * time.Millisecond},
 		"the connection is cut":          {cut, 500 * time.Millisecond, 1500 * time.Millisecond},
+		"the answer is cut":              {cutShort, 500 * time.Millisecond, 1500 * time.Millisecond},
 		"Retry-After in seconds":         {refusal(429, "Retry-After", "7"), 7 * time.Second, 7 * time.Second},
 		"Retry-After as a date":          {refusal(503, "Retry-After", noon.Add(9*time.Second).Format(http.TimeFormat)), 9 * time.Second, 9 * time.Second},
 		"a limit that ends soon":         {refusal(403, "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", reset), 40 * time.Second, 40 * time.Second},
