@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/alecthomas/kong"
 
@@ -14,10 +15,14 @@ import (
 
 // Process is the program's surroundings.
 type Process struct {
+	// Name is what the program was called as.
+	Name           string
 	Args           []string
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
-	Version        string
+	// Environ is the whole environment, as os.Environ gives it.
+	Environ []string
+	Version string
 }
 
 // Exit statuses; docs/design.md says what each means to a workflow.
@@ -43,42 +48,53 @@ type commands struct {
 	Retire   retireCmd   `cmd:"" help:"Stop the old revision once the rollback window is over."`
 	Contract contractCmd `cmd:"" help:"Archive and remove the old form from the schema."`
 	Rollback rollbackCmd `cmd:"" help:"Give all traffic to stable, at once."`
+	Hold     holdCmd     `cmd:"" help:"Keep the rollout where it is until its next step is approved anew."`
+	Adopt    adoptCmd    `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
 	Status   statusCmd   `cmd:"" help:"Show record and reality side by side."`
 	Can      canCmd      `cmd:"" help:"List what a phase needs, met or not."`
 	Validate validateCmd `cmd:"" help:"Check the config and the change files."`
 	Agent    agentCmd    `cmd:"" help:"Run services on this host: supervisor and router."`
+	Action   actionCmd   `cmd:"" hidden:"" help:"Run the phase that the inputs of a workflow's step ask for."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // Run runs one command and gives the exit status.
 func Run(ctx context.Context, p Process) int {
-	out := newOutput(p)
-	var c commands
-	parser, err := kong.New(&c,
+	if filepath.Base(p.Name) == postName {
+		p.Args = []string{"action", "post"}
+	}
+	env := &environment{Process: p, out: newOutput(p)}
+	if err := env.invoke(ctx, p.Args); err != nil {
+		return env.out.fail(err)
+	}
+	return env.status
+}
+
+// invoke understands a command line and runs its command.
+func (env *environment) invoke(ctx context.Context, args []string) error {
+	env.commands = &commands{}
+	parser, err := kong.New(env.commands,
 		kong.Name("gapless"),
 		kong.Description("Releases a new version of a service, and the schema change it needs, without a gap."),
-		kong.Writers(p.Stdout, p.Stderr), kong.UsageOnError(), kong.Exit(func(int) {}),
+		kong.Writers(env.Stdout, env.Stderr), kong.UsageOnError(), kong.Exit(func(int) {}),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
-		return out.fail(fmt.Errorf("command line: %w", err))
+		return fmt.Errorf("command line: %w", err)
 	}
-	if len(p.Args) == 1 && p.Args[0] == "--version" {
-		p.Args[0] = "version"
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
 	}
-	if helpWanted(p.Args) {
-		return usage(parser, p.Args)
+	if helpWanted(args) {
+		usage(parser, args)
+		return nil
 	}
-	parsed, err := parser.Parse(p.Args)
+	parsed, err := parser.Parse(args)
 	if err != nil {
-		return out.fail(&usageError{err})
+		return &usageError{err}
 	}
-	env := &environment{Process: p, out: out, commands: &c}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(env); err != nil {
-		return out.fail(err)
-	}
-	return env.status
+	return parsed.Run(env)
 }
 
 func helpWanted(args []string) bool {
@@ -90,15 +106,13 @@ func helpWanted(args []string) bool {
 	return len(args) == 0
 }
 
-// usage prints the help; kong does so as a side effect of parsing.
-func usage(parser *kong.Kong, args []string) int {
+// usage prints the help; kong does so as a side effect of parsing. That the
+// rest of the line may not be complete is no matter.
+func usage(parser *kong.Kong, args []string) {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	if _, err := parser.Parse(args); err != nil && len(args) > 1 {
-		return exitDone // the help is out; the rest of the line was not complete
-	}
-	return exitDone
+	_, _ = parser.Parse(args) //nolint:errcheck // see above
 }
 
 // usageError is a command line that cannot be understood.
@@ -116,6 +130,8 @@ type environment struct {
 	out      *output
 	commands *commands
 	status   int
+	// job is nil outside of a workflow's step.
+	job *job
 	// service is known once the config was read.
 	service string
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // masked stands where a secret was.
@@ -14,13 +15,18 @@ const masked = "***"
 const shortestSecret = 8
 
 // mask replaces secrets in what is written.
-type mask struct{ secrets []string }
+type mask struct {
+	mu      sync.Mutex
+	secrets []string
+}
 
 // hide adds a secret, in each form in which a URL can carry it.
 func (m *mask) hide(secret string) {
 	if len(secret) < shortestSecret {
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), url.UserPassword("", secret).String()[1:]} {
 		if !slices.Contains(m.secrets, form) {
 			m.secrets = append(m.secrets, form)
@@ -46,8 +52,17 @@ func (m *mask) hideURL(dsn string) {
 	}
 }
 
+// all gives what is hidden so far.
+func (m *mask) all() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.secrets)
+}
+
 // apply replaces all that is hidden.
 func (m *mask) apply(text string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, s := range m.secrets {
 		text = strings.ReplaceAll(text, s, masked)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 type output struct {
 	process Process
 	mask    mask
+	// hidden, unless nil, is told each text that is hidden from then on.
+	hidden func(form string)
 	// live is set where stderr is a terminal that can redraw a line.
 	live bool
 
@@ -42,8 +45,24 @@ func newOutput(p Process) *output {
 	return &output{process: p, live: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-func (o *output) hide(secret string) { o.mask.hide(secret) }
-func (o *output) hideURL(dsn string) { o.mask.hideURL(dsn) }
+func (o *output) hide(secret string) {
+	o.tellHidden(func() { o.mask.hide(secret) })
+}
+
+func (o *output) hideURL(dsn string) {
+	o.tellHidden(func() { o.mask.hideURL(dsn) })
+}
+
+// tellHidden tells what an act has added to the mask.
+func (o *output) tellHidden(add func()) {
+	before := o.mask.all()
+	add()
+	for _, form := range o.mask.all() {
+		if o.hidden != nil && !slices.Contains(before, form) {
+			o.hidden(form)
+		}
+	}
+}
 
 // print writes a result.
 func (o *output) print(text string) error {
@@ -158,16 +177,27 @@ func (o *output) color() bool {
 // status.
 func (o *output) fail(err error) int {
 	view := report.FaultView{What: strings.TrimSuffix(err.Error(), "\n")}
+	view.Hint = hintOf(err)
+	view.Serving = servingOf(err)
+	o.say(report.Fault(view))
+	return statusOf(outcomeOf(err))
+}
+
+// hintOf is what an error advises; empty where it does not.
+func hintOf(err error) string {
 	if h, ok := errors.AsType[interface {
 		error
 		Hint() string
 	}](err); ok {
-		view.Hint = h.Hint()
+		return h.Hint()
 	}
-	view.Serving = "unchanged: nothing was done"
+	return ""
+}
+
+// servingOf says what users receive after an error.
+func servingOf(err error) string {
 	if s, ok := errors.AsType[*blindError](err); ok {
-		view.Serving = s.Serving()
+		return s.Serving()
 	}
-	o.say(report.Fault(view))
-	return statusOf(outcomeOf(err))
+	return "unchanged: nothing was done"
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,9 +17,28 @@ type revisionFlag struct {
 	Revision string `short:"r" placeholder:"ID" help:"The revision to release: a version or an image digest."`
 }
 
-// expectFlag binds a phase to what was approved.
-type expectFlag struct {
-	Expect string `placeholder:"DIGEST" help:"The gate-digest that was approved; the phase holds where another one is due."`
+// meantFlags bind a phase to what it was made for.
+type meantFlags struct {
+	Rollout string `placeholder:"ID" help:"The rollout that is meant; the phase is refused where another one is due."`
+	Head    string `placeholder:"JSON" help:"The newest entry of the record that is known, as the phase before gave it."`
+	Expect  string `placeholder:"DIGEST" help:"The gate-digest that was approved; the phase holds where another one is due."`
+}
+
+// work fills in what is meant.
+func (m meantFlags) work(work phase.Work) (phase.Work, error) {
+	work.Rollout, work.Expect = m.Rollout, m.Expect
+	if m.Head == "" {
+		return work, nil
+	}
+	d := json.NewDecoder(strings.NewReader(m.Head))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&work.Head); err != nil || d.More() || work.Head.Seq < 1 || work.Head.Hash == "" {
+		return work, &inputError{
+			fmt.Errorf("--head: %.200q is not a head: %w", m.Head, errors.Join(err, rollout.ErrInput)),
+			"give the output head of the job before, as it is",
+		}
+	}
+	return work, nil
 }
 
 // supersedeFlag ends another rollout first.
@@ -28,88 +49,128 @@ type supersedeFlag struct {
 type expandCmd struct {
 	revisionFlag
 	supersedeFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *expandCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Expand, Supersede: c.Supersede}, Revision: c.Revision})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Expand, Supersede: c.Supersede}, Revision: c.Revision})
 }
 
 type deployCmd struct {
 	revisionFlag
 	supersedeFlag
 	Accept string `placeholder:"REASON" help:"Rolling: take an inconclusive verdict upon yourself; the reason and your name go into the record."`
-	expectFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *deployCmd) Run(ctx context.Context, env *environment) error {
 	req := plan.Request{Phase: rollout.Deploy, Supersede: c.Supersede, Accept: c.Accept}
-	return env.run(ctx, phase.Work{Request: req, Revision: c.Revision, Expect: c.Expect})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: req, Revision: c.Revision})
 }
 
 type promoteCmd struct {
 	To     string `placeholder:"PERCENT" help:"Go up to this step; without it, to the next one."`
 	Accept string `placeholder:"REASON" help:"Take an inconclusive verdict upon yourself; the reason and your name go into the record."`
-	expectFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *promoteCmd) Run(ctx context.Context, env *environment) error {
 	req := plan.Request{Phase: rollout.Promote, Accept: c.Accept}
-	if c.To != "" {
-		w, err := rollout.ParseWeight(c.To)
-		if err != nil {
-			return &inputError{fmt.Errorf("promote --to: %w", err), "name one of the steps of the config"}
-		}
-		if w == 0 {
-			return &inputError{fmt.Errorf("promote --to 0 is a way back"), "gapless rollback gives all traffic to stable"}
-		}
-		req.To = w
+	var err error
+	if req.To, err = goal(c.To); err != nil {
+		return err
 	}
-	return env.run(ctx, phase.Work{Request: req, Expect: c.Expect})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: req})
 }
 
-type tickCmd struct{}
+// goal reads the weight that a promote goes to; none is the next step.
+func goal(to string) (rollout.Weight, error) {
+	if to == "" {
+		return 0, nil
+	}
+	w, err := rollout.ParseWeight(to)
+	if err != nil {
+		return 0, &inputError{fmt.Errorf("promote --to: %w", err), "name one of the steps of the config"}
+	}
+	if w == 0 {
+		return 0, &inputError{fmt.Errorf("promote --to 0 is a way back"), "gapless rollback gives all traffic to stable"}
+	}
+	return w, nil
+}
+
+type tickCmd struct{ meantFlags }
 
 // Run runs the phase.
 func (c *tickCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Tick}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Tick}})
 }
 
-type retireCmd struct{}
+type retireCmd struct{ meantFlags }
 
 // Run runs the phase.
 func (c *retireCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Retire}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Retire}})
 }
 
 type contractCmd struct {
 	Accept string `placeholder:"REASON" help:"Go on though some signals of use cannot be read; the reason and your name go into the record."`
-	expectFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *contractCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Contract, Accept: c.Accept}, Expect: c.Expect})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Contract, Accept: c.Accept}})
+}
+
+// reasonFlag says why a person steers the rollout.
+type reasonFlag struct {
+	Reason string `placeholder:"TEXT" help:"Why; goes into the record."`
 }
 
 type rollbackCmd struct {
-	Reason string `placeholder:"TEXT" help:"Why; goes into the record."`
+	reasonFlag
+	meantFlags
 }
 
 // Run runs the phase.
 func (c *rollbackCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, phase.Work{Request: plan.Request{Phase: rollout.Rollback, Reason: c.Reason}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Rollback, Reason: c.Reason}})
+}
+
+type holdCmd struct {
+	reasonFlag
+	meantFlags
+}
+
+// Run runs the phase.
+func (c *holdCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Hold, Reason: c.Reason}})
+}
+
+type adoptCmd struct {
+	reasonFlag
+	meantFlags
+}
+
+// Run runs the phase.
+func (c *adoptCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Adopt, Reason: c.Reason}})
 }
 
 // run runs a phase and writes how it ended.
-func (env *environment) run(ctx context.Context, work phase.Work) error {
-	r, err := env.compose()
+func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Work) error {
+	work, err := meant.work(work)
 	if err != nil {
 		return err
 	}
-	work.Config, work.ChangeFiles = r.work.Config, r.work.ChangeFiles
+	r, err := env.compose(ctx)
+	if err != nil {
+		return err
+	}
+	work.Config, work.ChangeFiles, work.Commit = r.work.Config, r.work.ChangeFiles, r.work.Commit
 	res, err := r.runner.Run(ctx, work)
 	if err != nil {
 		return &blindError{work.Request.Phase, err}
@@ -122,6 +183,10 @@ type canCmd struct {
 	Phase string `arg:"" help:"The phase to ask about."`
 	revisionFlag
 	supersedeFlag
+	meantFlags
+	reasonFlag
+	To     string `placeholder:"PERCENT" help:"The step that promote is asked about; without it, the next one."`
+	Accept string `placeholder:"REASON" help:"As the phase takes it."`
 }
 
 // Run lists the preconditions; it ends as the phase would.
@@ -130,11 +195,18 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if !known(p) {
 		return &inputError{fmt.Errorf("%q is not a phase: %s", c.Phase, names()), "name one of them"}
 	}
-	r, err := env.compose()
+	r, err := env.compose(ctx)
 	if err != nil {
 		return err
 	}
-	r.work.Request, r.work.Revision = plan.Request{Phase: p, Supersede: c.Supersede}, c.Revision
+	r.work.Request = plan.Request{Phase: p, Supersede: c.Supersede, Accept: c.Accept, Reason: c.Reason}
+	if r.work.Request.To, err = goal(c.To); err != nil {
+		return err
+	}
+	r.work.Revision = c.Revision
+	if r.work, err = c.work(r.work); err != nil {
+		return err
+	}
 	pres, err := r.runner.Can(ctx, r.work)
 	if err != nil {
 		return &blindError{p, err}
@@ -166,12 +238,15 @@ func names() string {
 	return strings.Join(all, ", ")
 }
 
-type statusCmd struct{}
+type statusCmd struct{ meantFlags }
 
 // Run shows record and reality.
 func (c *statusCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose()
+	r, err := env.compose(ctx)
 	if err != nil {
+		return err
+	}
+	if r.work, err = c.work(r.work); err != nil {
 		return err
 	}
 	st, err := r.runner.Status(ctx, r.work)
@@ -187,15 +262,19 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 type planCmd struct {
 	revisionFlag
 	supersedeFlag
+	meantFlags
 }
 
 // Run shows what a release would do.
 func (c *planCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose()
+	r, err := env.compose(ctx)
 	if err != nil {
 		return err
 	}
 	r.work.Revision, r.work.Request.Supersede = c.Revision, c.Supersede
+	if r.work, err = c.work(r.work); err != nil {
+		return err
+	}
 	p, err := r.runner.Preview(ctx, r.work)
 	if err != nil {
 		return &blindError{rollout.Plan, err}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/npmtest"
 )
 
 // fromAPT returns the binaries of the distribution's package. It is downloaded
@@ -21,7 +23,7 @@ func fromAPT(ctx context.Context, log io.Writer, major int) (binaries, error) {
 	if major != 0 {
 		name += "-" + strconv.Itoa(major)
 	}
-	dir, err := cached("apt-"+name, func(dir string) error {
+	dir, err := npmtest.Cached("apt-"+name, func(dir string) error {
 		return unpackAPT(ctx, log, dir, name)
 	})
 	if err != nil {

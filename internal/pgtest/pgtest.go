@@ -27,6 +27,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gapless-deploy/gapless/internal/npmtest"
 )
 
 const (
@@ -38,7 +40,7 @@ const (
 	EnvMajor = "GAPLESS_TEST_POSTGRES_MAJOR"
 	// EnvCache names the environment variable with the directory for
 	// downloaded binaries.
-	EnvCache = "GAPLESS_CACHE_DIR"
+	EnvCache = npmtest.EnvCache
 )
 
 const (

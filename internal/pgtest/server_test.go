@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gapless-deploy/gapless/internal/npmtest"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
 )
 
@@ -150,7 +151,7 @@ func TestKilledStarterLeavesNothing(t *testing.T) {
 func startAndKill(t *testing.T, credential *syscall.Credential) string {
 	t.Helper()
 	home := shortDir(t)
-	cache, err := pgtest.CacheDir()
+	cache, err := npmtest.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+
+	"github.com/gapless-deploy/gapless/internal/npmtest"
 )
 
 // oldest is the oldest major version that is taken: older ones get no more
@@ -41,7 +43,7 @@ func (b binaries) try(ctx context.Context) error {
 	for _, name := range []string{"initdb", "postgres"} {
 		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, name), "--version")
 		cmd.Env = append(os.Environ(), b.env...)
-		if err := told(cmd); err != nil {
+		if err := npmtest.Run(cmd); err != nil {
 			return err
 		}
 	}
@@ -197,4 +199,18 @@ func parseMajor(told string) (int, error) {
 		return 0, fmt.Errorf("version %q: %w", told, err)
 	}
 	return major, nil
+}
+
+// run runs a program in dir; its error shows the end of what it printed.
+func run(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	return npmtest.Run(cmd)
+}
+
+func tell(log io.Writer, format string, args ...any) error {
+	if _, err := fmt.Fprintf(log, "pgtest: "+format+"\n", args...); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	return nil
 }

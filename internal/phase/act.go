@@ -37,13 +37,17 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 	case plan.Watch:
 		return s.watch(ctx, step.Until)
 	case plan.Rule:
-		return s.write(ctx, nil, step.Judged)
+		return s.note(ctx, step.Judged)
 	case plan.GoBack:
 		return s.goBack(ctx, step)
 	case plan.Remove:
 		return s.remove(ctx, step)
 	case plan.Settle:
 		return s.settle(ctx, step)
+	case plan.Hold:
+		return s.note(ctx, step.Held)
+	case plan.Adopt:
+		return s.takeOver(ctx, step.Adopted)
 	case plan.Acknowledge:
 		return s.write(ctx, nil, step.RolledBack)
 	}
@@ -91,7 +95,7 @@ func (s *session) verify(ctx context.Context, step plan.Verify) error {
 
 func (s *session) launch(ctx context.Context, step plan.Launch) error {
 	r := step.Spec.Revision
-	if err := s.write(ctx, nil, rollout.Launching{Side: step.Side, Revision: r}); err != nil {
+	if err := s.note(ctx, rollout.Launching{Side: step.Side, Revision: r}); err != nil {
 		return err
 	}
 	sides, err := s.sides()
@@ -110,7 +114,7 @@ func (s *session) launch(ctx context.Context, step plan.Launch) error {
 	if err := s.observe(ctx); err != nil {
 		return err
 	}
-	return s.write(ctx, nil, rollout.Launched{
+	return s.note(ctx, rollout.Launched{
 		Side: step.Side, Revision: r, Instances: s.in.Seen.Sides[step.Side].Ready,
 		Seconds: s.r.Clock.Now().Sub(begun).Round(time.Millisecond).Seconds(),
 	})

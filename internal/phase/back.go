@@ -31,10 +31,7 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 	if s.unrecorded || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
 		return nil
 	}
-	if err := s.writeBegan(ctx); err != nil {
-		return err
-	}
-	var entries []rollout.Data
+	entries := s.beginning()
 	if step.Judged != nil {
 		entries = append(entries, *step.Judged)
 	}
@@ -66,16 +63,16 @@ func (s *session) remove(ctx context.Context, step plan.Remove) error {
 	if err := s.observe(ctx); err != nil {
 		return err
 	}
-	edit := func(*rollout.Mark) {}
 	if step.Back {
-		edit = func(m *rollout.Mark) { *m = m.Without() }
 		s.in.WentBack = true
+		if err := s.stamp(ctx, func(m *rollout.Mark) { *m = m.Without() }); err != nil {
+			return err
+		}
 	}
-	if s.in.State == nil {
-		return s.stamp(ctx, edit)
-	}
-	if err := s.write(ctx, edit, rollout.Retired{Side: step.Side, Revision: step.Revision, Cut: cut}); err != nil {
-		return err
+	if s.in.State != nil {
+		if err := s.note(ctx, rollout.Retired{Side: step.Side, Revision: step.Revision, Cut: cut}); err != nil {
+			return err
+		}
 	}
 	return s.observe(ctx)
 }

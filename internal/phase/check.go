@@ -31,7 +31,7 @@ func (s *session) check(ctx context.Context, step plan.Check) error {
 	if err := s.observe(ctx); err != nil {
 		return err
 	}
-	return s.write(ctx, nil, done)
+	return s.note(ctx, done)
 }
 
 // checkInstance smoke-tests one instance and warms it up.

@@ -90,6 +90,13 @@ func (s *session) resumes() bool {
 }
 
 func (s *session) gateOf(p rollout.Phase) *rollout.Gate {
+	if p == rollout.Adopt { // else a lost record would open the gate
+		before := rollout.Gates{}
+		if m := s.in.Seen.Mark; m != nil {
+			before = m.Gates
+		}
+		return s.in.Config.Gates.InForce(before).Promote
+	}
 	return s.opening().Gates.Of(p, s.in.Exposes(p))
 }
 
@@ -109,12 +116,15 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 	if st := s.in.State; st != nil {
 		g.PlanDigest, g.Rollout, g.Head = st.Opening.PlanDigest, st.Rollout, st.Head
 	}
-	if s.in.Fresh { // the rollout is yet to be opened
+	if s.in.Fresh && opens(p) { // the rollout is yet to be opened
 		var err error
 		if g.PlanDigest, err = s.planDigest(s.in.Opening); err != nil {
 			return "", err
 		}
 		g.Rollout = ""
+	}
+	if m := s.in.Seen.Mark; m != nil && p == rollout.Adopt {
+		g.Rollout, g.Head = m.Rollout, m.Head
 	}
 	if p == rollout.Contract {
 		g.Waived = s.work.Request.Accept != ""
@@ -129,9 +139,9 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 func (s *session) nextGateDigest(next plan.Next) (string, error) {
 	settled := s.in.State == nil || s.in.State.Stage == rollout.StageSettled
 	switch {
-	case s.gateOf(next.Phase) == nil:
+	case next.Phase == "", s.gateOf(next.Phase) == nil && (settled || s.in.State.Held == nil):
 		return "", nil
-	case settled && next.Phase != rollout.Contract && s.in.Opening.Candidate.Zero(): // nothing is to be opened
+	case settled && next.Phase != rollout.Adopt && next.Phase != rollout.Contract && s.in.Opening.Candidate.Zero(): // nothing is to be opened
 		return "", nil
 	}
 	return s.gateDigest(next.Phase, next.To)

@@ -28,9 +28,19 @@ func (s *session) begin(ctx context.Context) error {
 func needsDatabase(p rollout.Phase) bool { return p == rollout.Expand || p == rollout.Contract }
 
 func (s *session) writeBegan(ctx context.Context) error {
+	began := s.beginning()
+	if len(began) == 0 {
+		return nil
+	}
+	return s.write(ctx, nil, began...)
+}
+
+// beginning is the entry that begins the phase; none where it is there already.
+func (s *session) beginning() []rollout.Data {
 	if s.begun || s.unrecorded {
 		return nil
 	}
+	s.begun = true
 	b := rollout.Began{Epoch: s.lease.epoch, Digest: s.expect, Accepted: s.work.Request.Accept}
 	if s.work.Request.Phase == rollout.Promote {
 		b.To = plan.Goal(s.in)
@@ -38,10 +48,30 @@ func (s *session) writeBegan(ctx context.Context) error {
 	if s.in.Gate != nil {
 		b.Gate, b.Approval = s.in.Gate.Name, s.in.Gate.Approval
 	}
-	if err := s.write(ctx, nil, b); err != nil {
+	return []rollout.Data{b}
+}
+
+// open begins the record of a new rollout, chained to the one before, and the
+// phase in it.
+func (s *session) open(ctx context.Context, o rollout.Opened) error {
+	id, err := s.rolloutID()
+	if err != nil {
 		return err
 	}
-	s.begun = true
+	o.PlanDigest, err = s.planDigest(o)
+	if err != nil {
+		return err
+	}
+	s.record = rollout.NewRecord(s.in.Config.Service, id)
+	err = s.write(ctx, func(m *rollout.Mark) {
+		m.Rollout = id
+		m.Candidate, m.CandidateSide, m.Strategy, m.Back = o.Candidate, o.Side, o.Strategy, nil
+		m.Gates = o.Gates
+	}, append([]rollout.Data{o}, s.beginning()...)...)
+	if err != nil {
+		return err
+	}
+	s.in.Fresh, s.in.WentBack = false, false
 	return nil
 }
 
@@ -51,18 +81,47 @@ func (s *session) write(ctx context.Context, edit func(*rollout.Mark), entries .
 	if s.unrecorded {
 		return s.stampIf(ctx, edit)
 	}
-	follows := s.record.Head()
-	next, err := s.append(entries)
-	if err != nil {
+	if err := s.note(ctx, entries...); err != nil {
 		return err
 	}
-	if err := s.r.Store.Save(ctx, next, follows); err != nil {
-		err = fmt.Errorf("save record %s: %w", next.Rollout, err)
+	return s.save(ctx, edit)
+}
+
+// note appends entries that the next save takes along. It is for what a phase
+// that goes on after a kill finds out again by looking: each save takes seconds
+// where the store is far away.
+func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
+	if s.unrecorded {
+		return nil
+	}
+	next := s.record
+	for _, data := range entries {
+		var err error
+		if next, err = next.Append(s.head, s.in.Seen.At, s.r.Writer, s.work.Request.Phase, data); err != nil {
+			return err
+		}
+	}
+	if err := s.adopt(next); err != nil {
+		return err
+	}
+	s.keep(ctx)
+	s.tell(Event{Record: &next})
+	return nil
+}
+
+// save brings all that was noted into the store, and then into force.
+func (s *session) save(ctx context.Context, edit func(*rollout.Mark)) error {
+	next, err := s.sealed(ctx)
+	if err == nil {
+		err = s.r.Store.Save(ctx, next, s.head)
+	}
+	if err != nil {
+		err = fmt.Errorf("save record %s: %w", s.record.Rollout, err)
 		if s.work.Request.Phase == rollout.Rollback { // which stops for nothing
 			s.loseRecord(err)
 			return s.stampIf(ctx, edit)
 		}
-		return err
+		return errors.Join(err, s.forget())
 	}
 	err = s.stamp(ctx, func(m *rollout.Mark) {
 		m.Head = next.Head()
@@ -71,24 +130,45 @@ func (s *session) write(ctx context.Context, edit func(*rollout.Mark), entries .
 		}
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, s.forget())
 	}
-	if err := s.adopt(next); err != nil {
-		return err
-	}
-	s.tell(Event{Record: &next})
+	s.record, s.saved, s.head, s.begunSaved = next, next, next.Head(), s.begun
+	s.keep(ctx)
 	return nil
 }
 
-func (s *session) append(entries []rollout.Data) (rollout.Record, error) {
-	next := s.record
-	for _, data := range entries {
-		var err error
-		if next, err = next.Append(rollout.Head{}, s.in.Seen.At, s.r.Writer, s.work.Request.Phase, data); err != nil {
-			return next, err
-		}
+func (s *session) sealed(ctx context.Context) (rollout.Record, error) {
+	if s.r.Seal == nil {
+		return s.record, nil
 	}
-	return next, nil
+	signature, err := s.r.Seal.Sign(ctx, s.record)
+	if err != nil {
+		return s.record, err
+	}
+	return s.record.Sign(signature), nil
+}
+
+// forget goes back to the record that is in force. What was noted since is
+// found out again by looking.
+func (s *session) forget() error {
+	s.begun = s.begunSaved
+	if len(s.saved.Entries) == 0 {
+		s.record, s.in.State = rollout.Record{}, nil
+		return nil
+	}
+	return s.adopt(s.saved)
+}
+
+// keep has the machine remember where the phase stands. A phase goes on
+// without: it only takes longer to find its way after a kill.
+func (s *session) keep(ctx context.Context) {
+	if s.r.Journal == nil {
+		return
+	}
+	err := s.r.Journal.Keep(ctx, rollout.Journalled{Holder: s.r.Holder, Head: s.head, Record: s.record})
+	if err != nil {
+		s.warn(fmt.Sprintf("the journal cannot be written: %v", err))
+	}
 }
 
 func (s *session) stampIf(ctx context.Context, edit func(*rollout.Mark)) error {
@@ -98,54 +178,32 @@ func (s *session) stampIf(ctx context.Context, edit func(*rollout.Mark)) error {
 	return s.stamp(ctx, edit)
 }
 
-// open begins the record of a new rollout, chained to the one before.
-func (s *session) open(ctx context.Context, o rollout.Opened) error {
-	after := s.record.Head()
-	id, err := plan.RolloutID(o.Candidate, after)
-	if err != nil {
-		return err
+// ended is the entry that ends the phase.
+func (s *session) ended(end plan.End) rollout.Ended {
+	return rollout.Ended{
+		Outcome: end.Outcome, Reason: end.Reason, Hint: end.Hint, Serving: s.in.Seen.Serving(), Probe: s.unprobe(),
 	}
-	o.PlanDigest, err = s.planDigest(o)
-	if err != nil {
-		return err
-	}
-	next, err := rollout.NewRecord(s.in.Config.Service, id).
-		Append(after, s.in.Seen.At, s.r.Writer, s.work.Request.Phase, o)
-	if err != nil {
-		return err
-	}
-	if err := s.r.Store.Save(ctx, next, after); err != nil {
-		return fmt.Errorf("save record %s: %w", id, err)
-	}
-	err = s.stamp(ctx, func(m *rollout.Mark) {
-		m.Rollout, m.Head = id, next.Head()
-		m.Candidate, m.CandidateSide, m.Strategy, m.Back = o.Candidate, o.Side, o.Strategy, nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.adopt(next); err != nil {
-		return err
-	}
-	s.in.Fresh, s.in.WentBack = false, false
-	return s.writeBegan(ctx)
 }
 
 // finish writes how the phase ended and gives the lease back.
-func (s *session) finish(ctx context.Context, end plan.End, probed *rollout.Probed) error {
+func (s *session) finish(ctx context.Context, end plan.End) error {
 	errs := s.observe(ctx)
 	release := func(m *rollout.Mark) { m.Lease = nil }
 	if s.begun {
-		errs = errors.Join(errs, s.write(ctx, release, rollout.Ended{
-			Outcome: end.Outcome, Reason: end.Reason, Hint: end.Hint, Serving: s.in.Seen.Serving(), Probe: probed,
-		}))
+		errs = errors.Join(errs, s.write(ctx, release, s.ended(end)))
 	} else if err := s.stamp(ctx, release); !errors.Is(err, errTakenOver) {
 		errs = errors.Join(errs, err)
 	}
 	if s.unlock != nil {
 		errs = errors.Join(errs, s.unlock(ctx))
 	}
-	return errors.Join(errs, s.observe(ctx))
+	if errs = errors.Join(errs, s.observe(ctx)); errs != nil {
+		return errors.Join(errs, s.forget())
+	}
+	if s.r.Journal == nil {
+		return nil
+	}
+	return s.r.Journal.Drop(ctx)
 }
 
 // mayRecordEnd reports whether an end that was decided before anything was
@@ -176,6 +234,9 @@ func (s *session) result(end plan.End, cause error) Result {
 		return res
 	}
 	res.Next = plan.NextOf(s.in)
+	if res.Next.Phase != "" {
+		res.Next = res.Next.Waiting(s.in, s.gateOf(res.Next.Phase))
+	}
 	digest, err := s.nextGateDigest(res.Next)
 	if err != nil {
 		res.Warnings = append(res.Warnings, err.Error())

@@ -53,7 +53,7 @@ func (r *Runner) grace() time.Duration { return 5 * time.Second }
 // one that is not belongs to a phase that was killed, and lapses.
 func (s *session) claim(ctx context.Context) error {
 	m := s.in.Seen.Mark
-	for s.work.Request.Phase != rollout.Rollback && m.Busy(s.r.Holder, s.in.Now()) {
+	for !s.preempts() && m.Busy(s.r.Holder, s.in.Now()) {
 		held := *m.Lease
 		if err := s.r.Clock.Sleep(ctx, min(s.r.leaseFor()/10, held.Until.Sub(s.in.Now())+time.Millisecond)); err != nil {
 			return err
@@ -67,7 +67,7 @@ func (s *session) claim(ctx context.Context) error {
 		}
 	}
 	next := s.mark()
-	if s.work.Request.Phase == rollout.Rollback {
+	if s.preempts() {
 		next.Epoch++
 	}
 	next.Lease = s.newLease()
@@ -82,12 +82,17 @@ func (s *session) claim(ctx context.Context) error {
 	return s.reenter(ctx)
 }
 
-// lostRace looks who was faster. A rollback claims again.
+// preempts reports whether the phase takes the service over from one at work.
+func (s *session) preempts() bool {
+	return s.work.Request.Phase == rollout.Rollback || s.work.Request.Phase == rollout.Hold
+}
+
+// lostRace looks who was faster. A phase that preempts claims again.
 func (s *session) lostRace(ctx context.Context) error {
 	if err := s.observe(ctx); err != nil {
 		return err
 	}
-	if m := s.in.Seen.Mark; m.Busy(s.r.Holder, s.in.Now()) && s.work.Request.Phase != rollout.Rollback {
+	if m := s.in.Seen.Mark; m.Busy(s.r.Holder, s.in.Now()) && !s.preempts() {
 		return &BusyError{*m.Lease}
 	}
 	return s.claim(ctx)
@@ -96,7 +101,7 @@ func (s *session) lostRace(ctx context.Context) error {
 // reenter reads the record again: someone may have written to it between the
 // first look and the claim.
 func (s *session) reenter(ctx context.Context) error {
-	before := s.record.Head()
+	before := s.head
 	if err := s.observe(ctx); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -21,7 +22,7 @@ func (s *session) look(ctx context.Context) error {
 		changes = s.in.Changes
 	case rollout.Contract:
 		changes = plan.Owing(s.in)
-	case rollout.Tick, rollout.Retire, rollout.Rollback:
+	case rollout.Tick, rollout.Retire, rollout.Rollback, rollout.Hold, rollout.Adopt:
 	}
 	if len(changes) == 0 {
 		return nil
@@ -111,8 +112,8 @@ func (s *session) probe(ctx context.Context) func() *rollout.Probed {
 		return func() *rollout.Probed { return nil }
 	}
 	stop := s.r.Probe.Start(ctx)
-	return func() *rollout.Probed {
+	return sync.OnceValue(func() *rollout.Probed {
 		seen := stop()
 		return &seen
-	}
+	})
 }

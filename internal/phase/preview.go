@@ -21,8 +21,11 @@ type Preview struct {
 	Traffic verdict.Traffic
 	Changes []ChangePreview
 	// Unmet are the preconditions of the first phase that do not hold.
-	Unmet      []plan.Precondition
-	First      rollout.Phase
+	Unmet []plan.Precondition
+	// Next is the first phase.
+	Next plan.Next
+	// Rollout is the id of the rollout that it would open or that is under way.
+	Rollout    string
 	PlanDigest string
 	// GateDigest binds the approval of the first phase; empty where it has no
 	// gate.
@@ -65,12 +68,13 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 		}
 		s.warnings = warned
 	}
-	p := Preview{Opening: s.in.Opening, Seen: s.in.Seen, Warnings: s.warnings, First: rollout.Deploy}
+	p := Preview{Opening: s.in.Opening, Seen: s.in.Seen, Warnings: s.warnings}
+	p.Next = plan.Next{Phase: rollout.Deploy, Asked: "begin the rollout"}
 	for _, c := range s.in.Changes {
-		p.First = rollout.Expand
+		p.Next.Phase = rollout.Expand
 		p.Changes = append(p.Changes, ChangePreview{Change: c, Facts: s.in.Facts[c.ID]})
 	}
-	s.in.Request.Phase = p.First
+	s.in.Request.Phase = p.Next.Phase
 	for _, pre := range plan.Preconditions(s.in) {
 		if !pre.Met {
 			p.Unmet = append(p.Unmet, pre)
@@ -79,11 +83,36 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 	if p.PlanDigest, err = s.planDigest(p.Opening); err != nil {
 		return p, err
 	}
-	if p.GateDigest, err = s.nextGateDigest(plan.Next{Phase: p.First}); err != nil {
+	if p.Rollout, err = s.rolloutID(); err != nil {
 		return p, err
 	}
+	if !s.in.Fresh {
+		p.Rollout = s.in.State.Rollout
+	}
+	if p.GateDigest, err = s.nextGateDigest(p.Next); err != nil {
+		return p, err
+	}
+	p.Next = p.Next.Waiting(s.in, s.gateOf(p.Next.Phase))
+	s.outlives(&p)
 	s.foretell(ctx, &p)
 	return p, nil
+}
+
+// outlives warns of a store that forgets the record before the rollout can be
+// over.
+func (s *session) outlives(p *Preview) {
+	store, ok := s.r.Store.(interface{ Retention() time.Duration })
+	if !ok {
+		return
+	}
+	needed := s.in.Config.RollbackWindow
+	for _, c := range s.in.Changes {
+		needed = max(needed, s.in.Config.RollbackWindow+c.QuietFor)
+	}
+	if keeps := store.Retention(); keeps > 0 && keeps < needed {
+		p.Warnings = append(p.Warnings, fmt.Sprintf(
+			"the record is kept for %s, the rollout needs it for %s at least: keep artifacts for longer", keeps, needed))
+	}
 }
 
 // foretell says how long the steps take at the traffic seen.

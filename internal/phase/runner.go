@@ -120,7 +120,7 @@ func barred(err error) plan.End {
 func (s *session) run(parent context.Context) Result {
 	ctx, stop := s.heartbeat(parent)
 	defer stop()
-	unprobe := s.probe(ctx)
+	s.unprobe = s.probe(ctx)
 	end, cause := s.loop(ctx)
 	if cause != nil && ctx.Err() != nil {
 		end, cause = s.interrupted(parent, context.Cause(ctx))
@@ -129,7 +129,8 @@ func (s *session) run(parent context.Context) Result {
 	last, done := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
 	defer done()
 	stop()
-	if err := s.finish(last, end, unprobe()); err != nil {
+	s.unprobe()
+	if err := s.finish(last, end); err != nil {
 		s.warn(fmt.Sprintf("the end of the phase is not in the record: %v", err))
 	}
 	return s.result(end, cause)

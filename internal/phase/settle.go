@@ -9,10 +9,15 @@ import (
 )
 
 func (s *session) settle(ctx context.Context, step plan.Settle) error {
+	entries := []rollout.Data{step.Settled}
+	if !s.supersedes() { // else the phase goes on
+		entries = append(entries, s.ended(plan.End{Outcome: rollout.Done, Reason: "revision " + step.Settled.Stable.String() + " is stable"}))
+		s.begun = false
+	}
 	err := s.write(ctx, func(m *rollout.Mark) {
 		m.Stable, m.StableSide = step.Settled.Stable, step.Settled.Side
 		*m = m.Without()
-	}, step.Settled)
+	}, entries...)
 	if err != nil {
 		return err
 	}
@@ -29,7 +34,7 @@ func (s *session) succeed(ctx context.Context, step plan.Succeed) error {
 		if err != nil {
 			return err
 		}
-		s.begun = false
+		s.begun, s.begunSaved = false, false
 	}
 	s.in.WentBack, s.in.Refilled, s.in.Judgement, s.in.Failed, s.in.Successor = false, false, nil, "", nil
 	s.samples, s.counted = nil, time.Time{}

@@ -199,6 +199,7 @@ func TestKillSweep(t *testing.T) {
 		}
 	}
 	maps.Copy(stories, map[string]story{
+		"hold":                                  {then(release()[:4], "hold", work(rollout.Hold, "", 0), rollout.Done), good},
 		"blue-green rollback":                   {then(inOneMove()[:4], "rollback", rollback, rollout.Done), good},
 		"blue-green promote of a bad candidate": {ending(inOneMove()[:4], rollout.Stopped), bad},
 		"rolling rollback":                      {then(batchwise(rollingStop)[:3], "rollback", rollback, rollout.Done), good},

@@ -30,6 +30,8 @@ type Work struct {
 	// Head is the newest one that the caller knows of; zero is none. The
 	// platform's own counts where it is newer.
 	Head rollout.Head
+	// Rollout is the id of the one that is meant; empty is whichever is due.
+	Rollout string
 }
 
 // session is one run of a phase.
@@ -39,12 +41,18 @@ type session struct {
 	in   plan.Input
 	// record is the true one. Where it cannot be read or written, lost says
 	// why, and nothing is written any more.
-	record     rollout.Record
+	record rollout.Record
+	// saved is the record as it is in force; what was noted since is in record
+	// alone.
+	saved rollout.Record
+	// head is in force: saved's, or one whose record is lost.
+	head       rollout.Head
 	unrecorded bool
 	lost       error
 	lease      lease
 	db         Database
 	begun      bool
+	begunSaved bool
 	// samples were counted until then.
 	samples  []verdict.Sample
 	counted  time.Time
@@ -52,6 +60,7 @@ type session struct {
 	warnings []string
 	cut      int // connections that a rolling update's way back cut
 	expect   string
+	unprobe  func() *rollout.Probed
 }
 
 // enter finds out where the service stands. The session is of use also beside
@@ -63,10 +72,18 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		return s, err
 	}
 	if err := s.load(ctx); err != nil {
-		if work.Request.Phase != rollout.Rollback && work.Request.Phase != statusOnly {
+		switch work.Request.Phase {
+		case rollout.Rollback, statusOnly:
+			s.loseRecord(err)
+			s.in.Lost = true
+		case rollout.Adopt:
+			s.lost, s.in.Lost = err, true
+			if m := s.in.Seen.Mark; m != nil {
+				s.head = m.Head
+			}
+		default:
 			return s, err
 		}
-		s.loseRecord(err)
 	}
 	if err := s.read(); err != nil {
 		if work.Request.Phase != rollout.Rollback {
@@ -75,6 +92,9 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		s.in.Config = &config.Config{} // a way back needs none but the usual times
 		s.in.Config.Default()
 		s.warn(fmt.Sprintf("going back without the config: %v", err))
+	}
+	if err := s.meant(); err != nil {
+		return s, err
 	}
 	if err := s.able(); err != nil {
 		return s, err
@@ -100,34 +120,6 @@ func (s *session) succession(ctx context.Context) error {
 func (s *session) supersedes() bool {
 	return s.work.Request.Supersede && opens(s.work.Request.Phase) && !s.in.Fresh &&
 		s.in.State.Opening.Candidate != s.in.Spec.Revision
-}
-
-// loseRecord goes on without a record, by the platform's mark alone.
-func (s *session) loseRecord(err error) {
-	s.unrecorded, s.lost, s.in.State = true, err, nil
-	s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
-}
-
-// load reads the record that the platform's head names.
-func (s *session) load(ctx context.Context) error {
-	mark := s.in.Seen.Mark
-	if mark == nil || mark.Head.Zero() {
-		return nil
-	}
-	record, err := s.r.Store.Load(ctx, mark.Service, mark.Head)
-	if err != nil {
-		return fmt.Errorf("load record %s at entry %d: %w", mark.Head.Rollout, mark.Head.Seq, err)
-	}
-	return s.adopt(record)
-}
-
-func (s *session) adopt(record rollout.Record) error {
-	state, err := rollout.Fold(record)
-	if err != nil {
-		return fmt.Errorf("record %s: %w", record.Rollout, err)
-	}
-	s.record, s.in.State = record, &state
-	return nil
 }
 
 // read takes config and changes from the record of a rollout under way, else
@@ -260,7 +252,7 @@ func (s *session) gatesBefore() (rollout.Gates, error) {
 	switch {
 	case st == nil:
 		return rollout.Gates{}, nil
-	case st.WentBack: // what it would have changed did not come to pass
+	case st.WentBack, st.Adopted: // what it would have changed did not come to pass
 		return st.Opening.Gates, nil
 	}
 	cfg, err := config.Parse(st.Opening.Config.Name, st.Opening.Config.Data)

@@ -59,6 +59,12 @@ type world struct {
 	reads         map[int]bool
 	after, dead   bool
 	dropped       string
+	expired       map[rollout.Head]rollout.Record
+}
+
+func (w *world) gone(head rollout.Head) bool {
+	_, gone := w.expired[head]
+	return gone
 }
 
 type shiftAt struct {
@@ -84,7 +90,7 @@ func (w *world) clone() *world {
 	defer w.mu.Unlock()
 	c := &world{
 		token: w.token, split: w.split, since: w.since, sides: maps.Clone(w.sides), shifts: slices.Clone(w.shifts),
-		records: maps.Clone(w.records), applied: maps.Clone(w.applied),
+		records: maps.Clone(w.records), applied: maps.Clone(w.applied), expired: w.expired, reads: map[int]bool{},
 		kept: maps.Clone(w.kept), crashing: w.crashing, errorShare: w.errorShare, broken: w.broken, silent: w.silent, lost: w.lost, dropped: w.dropped,
 	}
 	if w.mark != nil {
@@ -322,7 +328,7 @@ func (w *world) second(at time.Time, split rollout.Split, of []rollout.Revision)
 func (w *world) Load(_ context.Context, _ string, want rollout.Head) (r rollout.Record, err error) {
 	return r, w.read(func() error {
 		var ok bool
-		if r, ok = w.records[want]; !ok || w.lost {
+		if r, ok = w.records[want]; !ok || w.lost || w.gone(want) {
 			return rollout.ErrNotFound
 		}
 		return nil
@@ -401,4 +407,12 @@ func (w *world) runner() *phase.Runner {
 		Writer:       rollout.Writer{Run: "1", Attempt: 1, Actor: "tester"},
 		OpenDatabase: func(context.Context) (phase.Database, error) { return w, nil },
 	}
+}
+
+// forget loses every record that was saved until now, as a store does whose
+// content expires. Heads that were in force may still be followed.
+func (w *world) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expired = maps.Clone(w.records)
 }

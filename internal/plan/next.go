@@ -12,6 +12,11 @@ type Next struct {
 	// To is the weight that the next promote goes to.
 	To    rollout.Weight
 	Asked string
+	// Gate is the one that the phase stands behind; nil without one.
+	Gate *rollout.Gate
+	// Waits says what keeps the phase from running now: time, a hold, or its
+	// gate; empty where it may run at once.
+	Waits string
 }
 
 // Command is the phase with its flags, as it is typed behind "gapless".
@@ -25,6 +30,9 @@ func (n Next) Command() string {
 // NextOf names the phase that is due by the record.
 func NextOf(in Input) Next {
 	s := in.State
+	if in.Lost {
+		return Next{Phase: rollout.Adopt, Asked: "begin the record anew, by what serves"}
+	}
 	if s == nil || in.Fresh {
 		return nextOpening(in)
 	}
@@ -90,4 +98,41 @@ func nextPromote(in Input) Next {
 		return Next{Phase: rollout.Promote, To: to, Asked: "bring the bake at " + to.String() + " to its verdict"}
 	}
 	return Next{Phase: rollout.Promote, To: to, Asked: "give the candidate " + to.String() + " of the traffic"}
+}
+
+// Waiting completes n with the gate that the phase stands behind, and with what
+// keeps it from running now.
+func (n Next) Waiting(in Input, gate *rollout.Gate) Next {
+	n.Gate = gate
+	switch s := in.State; {
+	case s == nil || in.Fresh:
+	case s.Held != nil:
+		n.Waits = unheld(in)[0].Text
+	case n.Phase == rollout.Retire:
+		for _, p := range retirable(in) {
+			if !p.Met {
+				n.Waits = p.Text
+				return n
+			}
+		}
+	case n.Phase == rollout.Contract:
+		n.Waits = restless(in)
+	case n.Phase == rollout.Deploy && s.Stage == rollout.StageSettled:
+		n.Waits = "nothing is due"
+	}
+	if n.Waits == "" && gate != nil {
+		n.Waits = "approval at " + gate.String()
+	}
+	return n
+}
+
+// restless says how long a change that is owed has to be quiet for, by the
+// record alone: contract itself asks the database.
+func restless(in Input) string {
+	for _, c := range Owing(in) {
+		if until := in.State.SettledAt.Add(c.QuietFor); in.Now().Before(until) {
+			return "change " + c.ID + ": the old form has to be quiet until " + clock(until) + " at least"
+		}
+	}
+	return ""
 }

@@ -25,7 +25,7 @@ type Request struct {
 	// Accept says why a person takes upon themselves what is not known: an
 	// inconclusive verdict at promote, signals that cannot be read at contract.
 	Accept string
-	// Reason says why a person rolls back.
+	// Reason says why a person rolls back, holds or adopts.
 	Reason string
 	// Supersede ends another rollout that is under way before a new one begins.
 	Supersede bool
@@ -46,6 +46,8 @@ type Input struct {
 	Opening rollout.Opened
 	// State is nil where no record exists.
 	State *rollout.State
+	// Lost is set where the record that the platform's head names cannot be read.
+	Lost bool
 	// Fresh is set while State is of the rollout before, and Changes belong to
 	// the one that is to be opened.
 	Fresh bool
@@ -105,8 +107,12 @@ func end(outcome rollout.Outcome, reason, hint string) Decision {
 
 // Decide gives the next step of the phase asked for.
 func Decide(in Input) Decision {
-	if in.Request.Phase == rollout.Rollback {
+	switch in.Request.Phase {
+	case rollout.Rollback:
 		return decideRollback(in)
+	case rollout.Adopt:
+		return decideAdopt(in)
+	default:
 	}
 	if d, ok := unfinishedBack(in); ok {
 		return d
@@ -135,7 +141,9 @@ func Decide(in Input) Decision {
 		return decideRetire(in)
 	case rollout.Contract:
 		return decideContract(in)
-	case rollout.Plan, rollout.Rollback:
+	case rollout.Hold:
+		return decideHold(in)
+	case rollout.Plan, rollout.Rollback, rollout.Adopt:
 	}
 	return end(rollout.Refused, fmt.Sprintf("%q is not a phase that acts", in.Request.Phase), "")
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -23,18 +24,20 @@ type Precondition struct {
 func Preconditions(in Input) []Precondition {
 	switch in.Request.Phase {
 	case rollout.Expand, rollout.Deploy:
-		return opening(in)
+		return append(opening(in), unheld(in)...)
 	case rollout.Promote:
-		return append(standing(in), promotable(in)...)
+		return slices.Concat(standing(in), unheld(in), promotable(in))
 	case rollout.Tick:
 		return standing(in)
 	case rollout.Retire:
-		return append(standing(in), retirable(in)...)
+		return slices.Concat(standing(in), unheld(in), retirable(in))
 	case rollout.Contract:
 		return contractible(in)
+	case rollout.Hold:
+		return holdable(in)
 	case rollout.Rollback:
 		return returnable(in)
-	case rollout.Plan:
+	case rollout.Plan, rollout.Adopt:
 	}
 	return nil
 }
@@ -113,6 +116,15 @@ func standing(in Input) []Precondition {
 		return nil
 	}
 	return []Precondition{allows(in), undrifted(in)}
+}
+
+// holdable holds where there is a rollout to hold, whatever became of the
+// platform.
+func holdable(in Input) []Precondition {
+	if ps := standing(in); len(ps) > 0 {
+		return ps[:1]
+	}
+	return nil
 }
 
 // settledByThis holds where the record has reached the end that the phase

@@ -88,6 +88,12 @@ type Remove struct {
 // Settle makes the candidate the stable revision.
 type Settle struct{ Settled rollout.Settled }
 
+// Hold keeps the rollout where it is.
+type Hold struct{ Held rollout.Held }
+
+// Adopt begins the record anew, by what serves.
+type Adopt struct{ Adopted rollout.Adopted }
+
 // Acknowledge writes down a rollback that was done without the record.
 type Acknowledge struct{ RolledBack rollout.RolledBack }
 
@@ -136,6 +142,12 @@ func (s Remove) Name() string { return "drain and stop " + string(s.Side) }
 
 // Name implements Step.
 func (Settle) Name() string { return "settle" }
+
+// Name implements Step.
+func (Hold) Name() string { return "hold" }
+
+// Name implements Step.
+func (s Adopt) Name() string { return "begin the record anew with " + s.Adopted.Stable.String() }
 
 // Name implements Step.
 func (Acknowledge) Name() string { return "note the rollback found" }

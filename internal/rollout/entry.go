@@ -26,6 +26,8 @@ const (
 	KindRetired    Kind = "retired"
 	KindSettled    Kind = "settled"
 	KindRolledBack Kind = "rolled_back"
+	KindHeld       Kind = "held"
+	KindAdopted    Kind = "adopted"
 	KindEnded      Kind = "ended"
 )
 
@@ -190,6 +192,26 @@ type RolledBack struct {
 	Found bool `json:"found,omitempty"`
 }
 
+// Held keeps the rollout where it is. What was approved before is void, since
+// the head has moved.
+type Held struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Adopted begins the record of a service whose record was lost, by what was
+// seen to serve.
+type Adopted struct {
+	Stable Revision `json:"stable"`
+	Side   Side     `json:"side"`
+	Reason string   `json:"reason"`
+	// Lost is the head whose record could not be read.
+	Lost   Head   `json:"lost"`
+	Target string `json:"target"`
+	Config File   `json:"config"`
+	// Gates are those that were stamped on the platform.
+	Gates Gates `json:"gates"`
+}
+
 // Ended is written when a phase ends.
 type Ended struct {
 	Outcome Outcome `json:"outcome"`
@@ -250,6 +272,12 @@ func (Settled) Kind() Kind { return KindSettled }
 
 // Kind implements Data.
 func (RolledBack) Kind() Kind { return KindRolledBack }
+
+// Kind implements Data.
+func (Held) Kind() Kind { return KindHeld }
+
+// Kind implements Data.
+func (Adopted) Kind() Kind { return KindAdopted }
 
 // Kind implements Data.
 func (Ended) Kind() Kind { return KindEnded }

@@ -19,7 +19,10 @@ type Mark struct {
 	// Back is set from the decision to go back until nothing is left of the
 	// candidate; then going on with it is the only way.
 	Back *GoingBack `json:"back,omitempty"`
-	// Epoch counts the rollbacks; a phase begun under a lower one stops.
+	// Gates are in force for the rollout, and for a next one whose record is
+	// lost.
+	Gates Gates `json:"gates"`
+	// Epoch counts rollbacks and holds; a phase begun under a lower one stops.
 	Epoch int    `json:"epoch"`
 	Lease *Lease `json:"lease,omitempty"`
 }

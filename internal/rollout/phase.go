@@ -15,11 +15,16 @@ const (
 	Retire   Phase = "retire"
 	Contract Phase = "contract"
 	Rollback Phase = "rollback"
+	// Hold keeps a rollout where it is until somebody approves its next step.
+	Hold Phase = "hold"
+	// Adopt takes over a service whose record is lost.
+	Adopt Phase = "adopt"
 )
 
-// Phases lists them in the order in which a release runs them.
+// Phases lists them: in the order in which a release runs them, then those
+// that steer it.
 func Phases() []Phase {
-	return []Phase{Plan, Expand, Deploy, Promote, Tick, Retire, Contract, Rollback}
+	return []Phase{Plan, Expand, Deploy, Promote, Tick, Retire, Contract, Rollback, Hold, Adopt}
 }
 
 // Stage is the state of a rollout.
@@ -49,17 +54,18 @@ type StageRow struct {
 }
 
 // Stages is the rollout's state machine. A phase that changes nothing (plan)
-// is allowed anywhere; contract follows the change's own machine. Promote is
+// is allowed anywhere; contract follows the change's own machine; adopt is for
+// a service without a record, and so without a stage. Promote is
 // allowed when live, so that a bake at 100 % which was cut short goes on; of a
 // rolling update it is deploy that goes on, see Strategy.Goes.
 func Stages() []StageRow {
 	return []StageRow{
 		{StageSettled, []Phase{Expand, Deploy, Contract}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
-		{StageOpen, []Phase{Expand, Deploy, Tick, Rollback}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
-		{StageRolling, []Phase{Deploy, Tick, Rollback}, []Stage{StageRolling, StageLive, StageSettled}},
-		{StageStanding, []Phase{Deploy, Promote, Tick, Rollback}, []Stage{StageStanding, StageExposed, StageLive, StageSettled}},
-		{StageExposed, []Phase{Promote, Tick, Rollback}, []Stage{StageExposed, StageLive, StageSettled}},
-		{StageLive, []Phase{Promote, Tick, Retire, Rollback}, []Stage{StageLive, StageSettled}},
+		{StageOpen, []Phase{Expand, Deploy, Tick, Rollback, Hold}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
+		{StageRolling, []Phase{Deploy, Tick, Rollback, Hold}, []Stage{StageRolling, StageLive, StageSettled}},
+		{StageStanding, []Phase{Deploy, Promote, Tick, Rollback, Hold}, []Stage{StageStanding, StageExposed, StageLive, StageSettled}},
+		{StageExposed, []Phase{Promote, Tick, Rollback, Hold}, []Stage{StageExposed, StageLive, StageSettled}},
+		{StageLive, []Phase{Promote, Tick, Retire, Rollback, Hold}, []Stage{StageLive, StageSettled}},
 	}
 }
 

@@ -129,7 +129,7 @@ func (r Record) Verify() error {
 			return fmt.Errorf("%w: entry %d was changed after it was written", ErrBroken, e.Seq)
 		}
 		if i == 0 {
-			if e.Seq < 1 || e.Kind != KindOpened {
+			if e.Seq < 1 || e.Kind != KindOpened && e.Kind != KindAdopted {
 				return fmt.Errorf("%w: entry %d of kind %s cannot be the first", ErrBroken, e.Seq, e.Kind)
 			}
 			continue

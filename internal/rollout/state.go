@@ -49,6 +49,11 @@ type State struct {
 	Begun      *Began
 	BegunPhase Phase
 	Ended      *Ended
+	// Held is set from a hold until a phase goes on under an approval given
+	// after it.
+	Held *Held
+	// Adopted is set in a record that was begun anew.
+	Adopted bool
 	// Approvals are those used so far.
 	Approvals []Approval
 }
@@ -137,6 +142,10 @@ func (s *State) apply(e Entry) error {
 		s.WentBack, s.BackReason = true, d.Reason
 		s.Pending, s.Weight, s.Since = nil, 0, d.InForce
 		return s.settle(e.At)
+	case *Held:
+		s.Held = d
+	case *Adopted:
+		return s.adopt(e, *d)
 	case *Ended:
 		s.Begun, s.BegunPhase, s.Ended = nil, "", d
 	}
@@ -151,8 +160,21 @@ func (s *State) open(e Entry, d Opened) error {
 	return s.enter(StageOpen)
 }
 
+// adopt enters what serves as a release that is over.
+func (s *State) adopt(e Entry, d Adopted) error {
+	if s.Rollout == "" || !s.Opened.IsZero() {
+		return fmt.Errorf("a record is begun once")
+	}
+	s.Opening = Opened{Candidate: d.Stable, Side: d.Side, Target: d.Target, Config: d.Config, Gates: d.Gates}
+	s.Opened, s.SettledAt, s.Adopted, s.Weight, s.LiveSince = e.At, e.At, true, Full, e.At
+	return nil
+}
+
 func (s *State) begin(e Entry, d *Began) {
 	s.Begun, s.BegunPhase = d, e.Phase
+	if d.Digest != "" { // which was due after the hold
+		s.Held = nil
+	}
 	if d.Approval != "" {
 		s.Approvals = append(s.Approvals, Approval{Gate: d.Gate, By: d.Approval, Run: e.Run})
 	}
@@ -265,6 +287,9 @@ func (s State) WayBack() (WayBack, string) {
 			return NoWayBack, "change " + id + " dropped the old form; it is archived, see restore"
 		}
 	}
+	if s.Adopted {
+		return BackByLaunch, "the record before it is lost; an older revision is a new release"
+	}
 	if s.Opening.Stable.Zero() && !s.Opening.Candidate.Zero() {
 		return NoWayBack, "this is the first release, there is nothing to go back to"
 	}
@@ -302,7 +327,7 @@ func (e Entry) Decode() (Data, error) {
 func blank(k Kind) Data {
 	for _, d := range []Data{
 		&Opened{}, &Began{}, &Migrating{}, &Migrated{}, &Launching{}, &Launched{}, &Checked{}, &Replacing{}, &Replaced{},
-		&Shifting{}, &Shifted{}, &Judged{}, &Retired{}, &Settled{}, &RolledBack{}, &Ended{},
+		&Shifting{}, &Shifted{}, &Judged{}, &Retired{}, &Settled{}, &RolledBack{}, &Held{}, &Adopted{}, &Ended{},
 	} {
 		if d.Kind() == k {
 			return d

@@ -219,11 +219,11 @@ func TestRollbackIsAlwaysAllowed(t *testing.T) {
 func TestStageTable(t *testing.T) {
 	allowed := map[rollout.Stage][]rollout.Phase{
 		rollout.StageSettled:  {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Contract},
-		rollout.StageOpen:     {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Tick, rollout.Rollback},
-		rollout.StageRolling:  {rollout.Plan, rollout.Deploy, rollout.Tick, rollout.Rollback},
-		rollout.StageStanding: {rollout.Plan, rollout.Deploy, rollout.Promote, rollout.Tick, rollout.Rollback},
-		rollout.StageExposed:  {rollout.Plan, rollout.Promote, rollout.Tick, rollout.Rollback},
-		rollout.StageLive:     {rollout.Plan, rollout.Promote, rollout.Tick, rollout.Retire, rollout.Rollback},
+		rollout.StageOpen:     {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Tick, rollout.Rollback, rollout.Hold},
+		rollout.StageRolling:  {rollout.Plan, rollout.Deploy, rollout.Tick, rollout.Rollback, rollout.Hold},
+		rollout.StageStanding: {rollout.Plan, rollout.Deploy, rollout.Promote, rollout.Tick, rollout.Rollback, rollout.Hold},
+		rollout.StageExposed:  {rollout.Plan, rollout.Promote, rollout.Tick, rollout.Rollback, rollout.Hold},
+		rollout.StageLive:     {rollout.Plan, rollout.Promote, rollout.Tick, rollout.Retire, rollout.Rollback, rollout.Hold},
 		"dreamt":              {rollout.Plan},
 	}
 	for stage, want := range allowed {

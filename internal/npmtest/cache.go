@@ -1,20 +1,19 @@
-package pgtest
+package npmtest
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 )
 
-// cacheDir returns the directory for downloads: of GAPLESS_CACHE_DIR, or the
-// user's; for root one that the server's user can reach.
-func cacheDir() (string, error) {
+// EnvCache names the environment variable with the directory for downloads.
+const EnvCache = "GAPLESS_CACHE_DIR"
+
+// CacheDir returns the directory for downloads: of GAPLESS_CACHE_DIR, or the
+// user's; for root one that other users can reach.
+func CacheDir() (string, error) {
 	if dir := os.Getenv(EnvCache); dir != "" {
 		dir, err := filepath.Abs(dir)
 		if err != nil {
@@ -32,11 +31,11 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "gapless"), nil
 }
 
-// cached returns the cache's directory called name. When it is absent, make
-// fills a new one, which takes that name only when complete. Of processes that
+// Cached returns the cache's directory called name. When it is absent, fill
+// is given a new one, which takes that name only when complete. Of processes that
 // want it at the same time, one works and the others wait.
-func cached(name string, fill func(dir string) error) (dir string, err error) {
-	cache, err := cacheDir()
+func Cached(name string, fill func(dir string) error) (dir string, err error) {
+	cache, err := CacheDir()
 	if err != nil {
 		return "", err
 	}
@@ -44,7 +43,7 @@ func cached(name string, fill func(dir string) error) (dir string, err error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil // also for a user who may only read the cache
 	}
-	const forEveryone = 0o755 // the server's user reads it too
+	const forEveryone = 0o755 // a server's user reads it too
 	if err := os.MkdirAll(cache, forEveryone); err != nil {
 		return "", fmt.Errorf("cache: %w", err)
 	}
@@ -73,29 +72,4 @@ func cached(name string, fill func(dir string) error) (dir string, err error) {
 		return "", fmt.Errorf("cache: %w", err)
 	}
 	return dir, nil
-}
-
-// run runs a program in dir; its error shows the end of what it printed.
-func run(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	return told(cmd)
-}
-
-// told runs a command; its error shows the end of what it printed.
-func told(cmd *exec.Cmd) error {
-	if out, err := cmd.CombinedOutput(); err != nil {
-		const most = 10
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), cmd.Args[1], err,
-			strings.Join(lines[max(0, len(lines)-most):], "\n"))
-	}
-	return nil
-}
-
-func tell(log io.Writer, format string, args ...any) error {
-	if _, err := fmt.Fprintf(log, "pgtest: "+format+"\n", args...); err != nil {
-		return fmt.Errorf("log: %w", err)
-	}
-	return nil
 }

@@ -1,4 +1,0 @@
-package pgtest
-
-// CacheDir is where downloads go.
-func CacheDir() (string, error) { return cacheDir() }

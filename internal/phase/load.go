@@ -1,0 +1,96 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/plan"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// load reads the true record: the one that the platform's head names. A newer
+// head that the caller knows of goes on from it, or something is wrong.
+func (s *session) load(ctx context.Context) error {
+	mark, told := s.in.Seen.Mark, s.work.Head
+	if mark == nil || mark.Head.Zero() {
+		if told.Zero() {
+			return nil
+		}
+		return fmt.Errorf("%w: the platform carries no mark, but rollout %s was at entry %d when the job before ended",
+			rollout.ErrNotFound, told.Rollout, told.Seq)
+	}
+	want := mark.Head
+	if told.Seq > want.Seq {
+		want = told
+	}
+	record, err := s.r.Store.Load(ctx, mark.Service, want)
+	if err == nil && s.r.Seal != nil {
+		err = s.r.Seal.Verify(ctx, record)
+	}
+	if err != nil {
+		return fmt.Errorf("load record %s at entry %d: %w", want.Rollout, want.Seq, err)
+	}
+	if err := agree(record, mark.Head, told); err != nil {
+		return err
+	}
+	s.saved, s.head = record, record.Head()
+	return s.adopt(record)
+}
+
+// agree checks that the head on the platform and the one that the caller knows
+// of are of one chain.
+func agree(record rollout.Record, seen, told rollout.Head) error {
+	switch {
+	case told.Zero(), told == seen, record.Head() == told && record.Follows(seen), record.Follows(told):
+		return nil
+	case told.Seq < record.Entries[0].Seq: // an older rollout, whose entries are elsewhere
+		return nil
+	}
+	return fmt.Errorf("%w: the platform is at entry %d (%s) of rollout %s, the job before ended at entry %d (%s) of rollout %s",
+		rollout.ErrForked, seen.Seq, short(seen.Hash), seen.Rollout, told.Seq, short(told.Hash), told.Rollout)
+}
+
+// loseRecord goes on without a record, by the platform's mark alone.
+func (s *session) loseRecord(err error) {
+	s.unrecorded, s.lost, s.in.State = true, err, nil
+	s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
+}
+
+func (s *session) adopt(record rollout.Record) error {
+	state, err := rollout.Fold(record)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", record.Rollout, err)
+	}
+	s.record, s.in.State = record, &state
+	return nil
+}
+
+// meant refuses a job that was made for another rollout than the one that is
+// there: one that is run again after it is over, say.
+func (s *session) meant() error {
+	want, has := s.work.Rollout, ""
+	switch {
+	case want == "":
+		return nil
+	case s.in.State != nil:
+		has = s.in.State.Rollout
+	case s.in.Seen.Mark != nil:
+		has = s.in.Seen.Mark.Rollout
+	}
+	if want == has {
+		return nil
+	}
+	if s.in.Fresh {
+		next, err := s.rolloutID()
+		if err != nil || want == next {
+			return err
+		}
+		return fmt.Errorf("%w: the job is of rollout %s, due is %s", rollout.ErrInput, want, next)
+	}
+	return fmt.Errorf("%w: the job is of rollout %s, the one here is %q", rollout.ErrInput, want, has)
+}
+
+// rolloutID names the rollout that is to be opened.
+func (s *session) rolloutID() (string, error) {
+	return plan.RolloutID(s.in.Opening.Candidate, s.head)
+}
