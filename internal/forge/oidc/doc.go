@@ -6,6 +6,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -42,7 +43,9 @@ type Claims struct {
 	RepositoryID      string
 	RepositoryOwnerID string
 	Ref               string
-	SHA               string
+	// RefProtected is "true" where rules protect the branch.
+	RefProtected string
+	SHA          string
 	// Environment is empty for a job that runs in none.
 	Environment    string
 	WorkflowRef    string
@@ -56,6 +59,5 @@ type Claims struct {
 // OfPullRequest reports whether the job's event is one of a pull request: what
 // runs then is, or may be, what its author wrote.
 func (c Claims) OfPullRequest() bool {
-	const event = "pull_request" // _target, _review and _review_comment too
-	return len(c.EventName) >= len(event) && c.EventName[:len(event)] == event
+	return strings.HasPrefix(c.EventName, "pull_request") // _target, _review and _review_comment too
 }

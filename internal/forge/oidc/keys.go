@@ -50,7 +50,7 @@ func (k *keys) find(ctx context.Context, id string) (*jose.JSONWebKey, error) {
 // known gives a key that may be used for what it is here for.
 func (k *keys) known(id string) *jose.JSONWebKey {
 	for _, key := range k.set.Key(id) {
-		if id != "" && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
+		if key.IsPublic() && (key.Use == "" || key.Use == "sig") {
 			return &key
 		}
 	}

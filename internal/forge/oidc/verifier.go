@@ -47,7 +47,11 @@ func NewVerifier(issuer string, client *http.Client, clock Clock) *Verifier {
 // has that one and no other) and time. Its errors wrap ErrInvalid or
 // ErrUnknownKey; others say that the issuer's keys could not be read.
 func (v *Verifier) Verify(ctx context.Context, token, audience string) (Claims, error) {
-	return v.verify(ctx, token, audience, v.clock.Now(), leeway)
+	claims, err := v.verify(ctx, token, audience, v.clock.Now(), leeway)
+	if err != nil {
+		return Claims{}, err
+	}
+	return claims, nil
 }
 
 // VerifyAt checks a token that is read long after it was issued. Whether it
@@ -66,6 +70,7 @@ type wire struct {
 	RepositoryID      string `json:"repository_id"`
 	RepositoryOwnerID string `json:"repository_owner_id"`
 	Ref               string `json:"ref"`
+	RefProtected      string `json:"ref_protected"`
 	SHA               string `json:"sha"`
 	Environment       string `json:"environment"`
 	WorkflowRef       string `json:"workflow_ref"`
@@ -78,8 +83,8 @@ type wire struct {
 
 func (v *Verifier) verify(ctx context.Context, token, audience string, at time.Time, tolerance time.Duration) (Claims, error) {
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
-	if err != nil || len(parsed.Headers) != 1 {
-		return Claims{}, fmt.Errorf("%w: it is no JSON Web Token signed by RS256", ErrInvalid)
+	if err != nil || len(parsed.Headers) != 1 || parsed.Headers[0].KeyID == "" {
+		return Claims{}, fmt.Errorf("%w: it is no JSON Web Token signed by RS256 with a named key", ErrInvalid)
 	}
 	key, unknown := v.keys.find(ctx, parsed.Headers[0].KeyID)
 	if unknown != nil && !errors.Is(unknown, ErrUnknownKey) {
@@ -126,7 +131,7 @@ func claims(w wire) Claims {
 		Issuer: w.Issuer, Subject: w.Subject, Audience: w.Audience[0],
 		IssuedAt: w.IssuedAt.Time(), Expiry: w.Expiry.Time(),
 		Repository: w.Repository, RepositoryID: w.RepositoryID, RepositoryOwnerID: w.RepositoryOwnerID,
-		Ref: w.Ref, SHA: w.SHA, Environment: w.Environment, WorkflowRef: w.WorkflowRef, JobWorkflowRef: w.JobWorkflowRef,
+		Ref: w.Ref, RefProtected: w.RefProtected, SHA: w.SHA, Environment: w.Environment, WorkflowRef: w.WorkflowRef, JobWorkflowRef: w.JobWorkflowRef,
 		EventName: w.EventName, RunID: w.RunID, RunAttempt: w.RunAttempt, Actor: w.Actor,
 	}
 }
