@@ -82,7 +82,7 @@ func nextOf(n plan.Next, gateDigest string) *report.Next {
 	if n.Phase == "" {
 		return nil
 	}
-	return &report.Next{Phase: n.Phase, Command: n.Command(), Asked: n.Asked, GateDigest: gateDigest}
+	return &report.Next{Phase: n.Phase, Command: n.Command(), Asked: n.Asked, Gate: n.Gate, GateDigest: gateDigest}
 }
 
 // resultVersion is the form of the JSON result.
