@@ -28,6 +28,19 @@ func (p Page) Markdown() string {
 	return out
 }
 
+// MaxSummary is the greatest length of a step's summary, in bytes.
+const MaxSummary = 1 << 20
+
+// Summary gives the page as Markdown for the summary of a workflow's step:
+// longer than a comment may be, and without its marker.
+func (p Page) Summary() string {
+	p.marker = ""
+	if out := p.markdown(limits{rows: 400, runes: 1000, parts: 60}); len(out) <= MaxSummary {
+		return out
+	}
+	return p.Markdown()
+}
+
 func (p Page) markdown(l limits) string {
 	var b strings.Builder
 	if p.marker != "" {

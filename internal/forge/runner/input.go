@@ -116,7 +116,7 @@ func howToDoIt() []Input {
 		},
 		{
 			Name: InputState, Default: "artifact",
-			Description: "Where the records are kept: `artifact`, as artifacts of the workflow runs. Anything else is a directory, on a self-hosted runner where it outlives the job.",
+			Description: "Where the records are kept: `artifact` (of the workflow runs) or a directory. A directory must outlive the job, as on a self-hosted runner.",
 		},
 		{
 			Name: InputRecordKey, Secret: true,
