@@ -181,7 +181,9 @@ func TestPermissions(t *testing.T) {
 	pull := repo.PullRequest(githubtest.PullRequestSpec{Head: fork})
 	issue := repo.Issue()
 	run := repo.Run(githubtest.RunSpec{})
-	job := func(p githubtest.Permissions) string { return run.Job(githubtest.JobSpec{Name: "x", Permissions: p}).Token() }
+	job := func(p githubtest.Permissions) string {
+		return run.Job(githubtest.JobSpec{Name: "x", Permissions: p}).Token()
+	}
 	base := s.APIURL() + "/repos/acme/shop"
 	artifacts := base + "/actions/artifacts"
 	onPull := fmt.Sprintf("%s/issues/%d/comments", base, pull.Number)
