@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func newService(t *testing.T, job *githubtest.Job) *service {
 		t.Fatal(err)
 	}
 	scopes, _ := decode(t, string(payload))["scp"].(string)
-	for _, scope := range strings.Fields(scopes) {
+	for scope := range strings.FieldsSeq(scopes) {
 		if part := strings.Split(scope, ":"); part[0] == "Actions.Results" {
 			return &service{t: t, url: strings.TrimSuffix(env["ACTIONS_RESULTS_URL"], "/") + "/twirp/github.actions.results.api.v1.ArtifactService/",
 				token: env["ACTIONS_RUNTIME_TOKEN"], runID: part[1], jobID: part[2]}
@@ -52,14 +53,24 @@ func newService(t *testing.T, job *githubtest.Job) *service {
 func (s *service) call(want int, method string, more object) object {
 	s.t.Helper()
 	request := object{"workflow_run_backend_id": s.runID, "workflow_job_run_backend_id": s.jobID}
-	for name, value := range more {
-		request[name] = value
-	}
+	maps.Copy(request, more)
 	body, err := json.Marshal(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return decode(s.t, status(s.t, want, "POST", s.url+method, s.token, string(body)))
+}
+
+// list lists the artifacts that the job sees.
+func (s *service) list(filter object) []object {
+	s.t.Helper()
+	var all []object
+	listed, _ := s.call(http.StatusOK, "ListArtifacts", filter)["artifacts"].([]any)
+	for _, entry := range listed {
+		entry, _ := entry.(object)
+		all = append(all, entry)
+	}
+	return all
 }
 
 func (s *service) create(name string) string {
@@ -68,7 +79,7 @@ func (s *service) create(name string) string {
 	return url
 }
 
-func (s *service) finalize(want int, name string, content []byte) object {
+func (s *service) finish(want int, name string, content []byte) object {
 	s.t.Helper()
 	sum := sha256.Sum256(content)
 	return s.call(want, "FinalizeArtifact", object{"name": name, "size": strconv.Itoa(len(content)), "hash": "sha256:" + hex.EncodeToString(sum[:])})
@@ -108,8 +119,8 @@ func TestArtifactFromUploadToDownload(t *testing.T) {
 	content := []byte("onetwothree")
 
 	other := newService(t, job.Run().Job(githubtest.JobSpec{Name: "promote"}))
-	if got := other.call(http.StatusOK, "ListArtifacts", nil)["artifacts"]; len(got.([]any)) != 0 {
-		t.Errorf("an artifact is seen before it is finalized: %v", got)
+	if got := other.list(nil); len(got) != 0 {
+		t.Errorf("an artifact is seen before it is finished: %v", got)
 	}
 	c := client(t, s, job.Token())
 	inREST := func() *github.ArtifactList {
@@ -121,15 +132,15 @@ func TestArtifactFromUploadToDownload(t *testing.T) {
 		return all
 	}
 	if got := inREST(); got.GetTotalCount() != 0 {
-		t.Errorf("REST shows %v before it is finalized", got)
+		t.Errorf("REST shows %v before it is finished", got)
 	}
-	made := a.finalize(http.StatusOK, "gapless-shop", content)
+	made := a.finish(http.StatusOK, "gapless-shop", content)
 	id, _ := made["artifact_id"].(string)
-	all := other.call(http.StatusOK, "ListArtifacts", object{"name_filter": "gapless-shop", "id_filter": id})["artifacts"].([]any)
+	all := other.list(object{"name_filter": "gapless-shop", "id_filter": id})
 	if len(all) != 1 {
 		t.Fatalf("listed %v", all)
 	}
-	entry := all[0].(object)
+	entry := all[0]
 	sum := sha256.Sum256(content)
 	if entry["database_id"] != id || entry["size"] != "11" || entry["digest"] != "sha256:"+hex.EncodeToString(sum[:]) || entry["workflow_job_run_backend_id"] != a.jobID {
 		t.Errorf("entry %v", entry)
@@ -176,7 +187,7 @@ func TestUploadIsStrict(t *testing.T) {
 	status(t, http.StatusForbidden, "GET", url, "", "")
 	status(t, http.StatusBadRequest, "PUT", url+"&comp=page", "", "x")
 	status(t, http.StatusBadRequest, "PUT", url+"&comp=block&blockid=%21", "", "x")
-	a.finalize(http.StatusPreconditionFailed, "one", nil)
+	a.finish(http.StatusPreconditionFailed, "one", nil)
 
 	blocks := []string{"1", "2", "3"}
 	for _, order := range [][]int{{1, 0, 2}, {0, 1}, {0, 1, 2, 3}, {}} {
@@ -187,11 +198,11 @@ func TestUploadIsStrict(t *testing.T) {
 	status(t, http.StatusBadRequest, "PUT", url+"&comp=block&blockid=eA%3D%3D", "", "another length of id")
 	status(t, http.StatusBadRequest, "PUT", url+"&comp=blocklist", "", "<BlockList>")
 	a.put(http.StatusCreated, url, blocks, 0, 1, 2)
-	a.finalize(http.StatusBadRequest, "one", []byte("124"))
-	a.finalize(http.StatusBadRequest, "one", []byte("1234"))
-	a.finalize(http.StatusNotFound, "two", []byte("123"))
-	a.finalize(http.StatusOK, "one", []byte("123"))
-	a.finalize(http.StatusNotFound, "one", []byte("123"))
+	a.finish(http.StatusBadRequest, "one", []byte("124"))
+	a.finish(http.StatusBadRequest, "one", []byte("1234"))
+	a.finish(http.StatusNotFound, "two", []byte("123"))
+	a.finish(http.StatusOK, "one", []byte("123"))
+	a.finish(http.StatusNotFound, "one", []byte("123"))
 }
 
 // TestUploadByAzuresClient uploads as the toolkit does: by Azure's own client.
@@ -213,7 +224,7 @@ func TestUploadByAzuresClient(t *testing.T) {
 	if _, err := blob.CommitBlockList(t.Context(), ids, nil); err != nil {
 		t.Fatal(err)
 	}
-	a.finalize(http.StatusOK, "one", []byte("onetwo"))
+	a.finish(http.StatusOK, "one", []byte("onetwo"))
 	if got := job.Run().Artifacts(); len(got) != 1 || string(got[0].Content()) != "onetwo" {
 		t.Errorf("artifacts %v", got)
 	}
@@ -254,7 +265,7 @@ func TestArtifactAnswersOfAct(t *testing.T) {
 		t.Errorf("answer %v", got)
 	}
 	job.Artifact("y", map[string][]byte{"record.json": []byte("{}")})
-	entry := a.call(http.StatusOK, "ListArtifacts", nil)["artifacts"].([]any)[0].(object)
+	entry := a.list(nil)[0]
 	if entry["databaseId"] == nil || entry["workflowRunBackendId"] != a.runID {
 		t.Errorf("entry %v", entry)
 	}

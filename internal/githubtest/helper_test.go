@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -51,17 +52,22 @@ func (r *recorder) Errorf(format string, args ...any) {
 // Fatalf ends the caller as a test's does.
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
-	panic(r)
+	runtime.Goexit()
 }
 
 // fatal runs what must end in Fatalf.
 func (r *recorder) fatal(run func()) {
-	defer func() {
-		if got := recover(); got != r {
-			r.TB.Errorf("ended with %v, want Fatalf", got)
-		}
+	r.Helper()
+	returned := false
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run()
+		returned = true
 	}()
-	run()
+	if <-done; returned {
+		r.TB.Errorf("it returned, want Fatalf")
+	}
 }
 
 // take returns the faults so far and forgets them.
@@ -87,8 +93,15 @@ func (r *recorder) wantFault(parts ...string) {
 	}
 }
 
-// send sends a request and returns the answer and its body.
-func send(t *testing.T, method, url, bearer, body string, header ...string) (*http.Response, string) {
+// reply is what send got.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send sends a request; header is names and values in turn.
+func send(t *testing.T, method, url, bearer, body string, header ...string) reply {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -115,17 +128,17 @@ func send(t *testing.T, method, url, bearer, body string, header ...string) (*ht
 	if err := response.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return response, string(content)
+	return reply{response.StatusCode, response.Header, string(content)}
 }
 
 // status sends a request and asserts on the status of the answer.
 func status(t *testing.T, want int, method, url, bearer, body string, header ...string) string {
 	t.Helper()
-	response, content := send(t, method, url, bearer, body, header...)
-	if response.StatusCode != want {
-		t.Errorf("%s %s: status %d, want %d: %s", method, url, response.StatusCode, want, content)
+	got := send(t, method, url, bearer, body, header...)
+	if got.status != want {
+		t.Errorf("%s %s: status %d, want %d: %s", method, url, got.status, want, got.body)
 	}
-	return content
+	return got.body
 }
 
 func decode(t *testing.T, content string) object {

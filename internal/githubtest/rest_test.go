@@ -192,8 +192,7 @@ func TestPermissions(t *testing.T) {
 
 	status(t, http.StatusForbidden, "GET", artifacts, job(nil), "")
 	status(t, http.StatusOK, "GET", artifacts, job(githubtest.Permissions{githubtest.Actions: githubtest.Read}), "")
-	response, _ := send(t, "GET", artifacts, job(nil), "")
-	if got := response.Header.Get("X-Accepted-GitHub-Permissions"); got != "actions=read" {
+	if got := send(t, "GET", artifacts, job(nil), "").header.Get("X-Accepted-GitHub-Permissions"); got != "actions=read" {
 		t.Errorf("accepted permissions %q", got)
 	}
 	reads := job(githubtest.Permissions{githubtest.PullRequests: githubtest.Read})
