@@ -130,7 +130,7 @@ func (run *Run) review(environment, login, state string) {
 	if e == nil || !slices.Contains(e.reviewers, s.user(login)) {
 		s.tb.Fatalf("githubtest: %s is no reviewer of environment %s", login, environment)
 	}
-	if e.preventSelfReview && run.spec.Actor == login {
+	if e.preventSelfReview && (run.spec.Actor == login || run.triggeredBy == login) {
 		s.tb.Fatalf("githubtest: environment %s prevents that %s reviews their own run", environment, login)
 	}
 	found := false

@@ -73,7 +73,12 @@ type Repository struct {
 	issues         int // the last number
 	comments       []*Comment
 	deployments    []*Deployment
-	runNumbers     map[string]int // by workflow
+	workflows      map[string]*workflow // by file
+}
+
+type workflow struct {
+	id   int64
+	runs int // so far
 }
 
 // RepositoryOption changes what Server.Repository makes.
@@ -120,7 +125,7 @@ func (s *Server) Repository(fullName string, options ...RepositoryOption) *Repos
 		Owner: owner, Name: name, ID: s.newID(), OwnerID: s.user(owner).id, DefaultBranch: "main",
 		s: s, retention: 90, protected: map[string]bool{}, branches: map[string]string{},
 		collaborators: map[string]Permission{owner: CanAdmin}, environments: map[string]*Environment{},
-		pulls: map[int]*PullRequest{}, runNumbers: map[string]int{},
+		pulls: map[int]*PullRequest{}, workflows: map[string]*workflow{},
 	}
 	for _, option := range options {
 		option(r)
@@ -202,7 +207,7 @@ func (r *Repository) url() string { return r.s.APIURL() + "/repos/" + r.FullName
 func (r *Repository) htmlURL() string { return r.s.ServerURL() + "/" + r.FullName() }
 
 func (s *Server) userView(u *user) object {
-	return object{"login": u.login, "id": u.id, "type": u.kind, "site_admin": false, "node_id": "U",
+	return object{"login": u.login, "id": u.id, "type": u.kind, "site_admin": false, "node_id": "U", "user_view_type": "public",
 		"url": s.APIURL() + "/users/" + u.login, "html_url": s.ServerURL() + "/" + u.login}
 }
 
