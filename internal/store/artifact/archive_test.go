@@ -48,12 +48,12 @@ func TestUnpackGivesWhatWasPacked(t *testing.T) {
 	if len(one) > len(content)/10 {
 		t.Errorf("%d bytes were packed into %d", len(content), len(one))
 	}
-	got, err := unpack(recordFile, one)
+	got, err := unpack(one)
 	if err != nil || !bytes.Equal(got, content) {
 		t.Errorf("unpacked: %d bytes, %v, want %d", len(got), err, len(content))
 	}
 	stored := archive(t, content, &zip.FileHeader{Name: recordFile, Method: zip.Store})
-	if got, err := unpack(recordFile, stored); err != nil || !bytes.Equal(got, content) {
+	if got, err := unpack(stored); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("without compression: %d bytes, %v", len(got), err)
 	}
 }
@@ -92,7 +92,7 @@ func TestUnpackRefuses(t *testing.T) {
 		"a size that is not true": {lying(t, bytes.Repeat([]byte("a"), rollout.MaxRecordBytes+1), 10), recordFile},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := unpack(recordFile, c.packed)
+			got, err := unpack(c.packed)
 			if !errors.Is(err, rollout.ErrBroken) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %d bytes, %v, want ErrBroken with %q in it", len(got), err, c.want)
 			}
@@ -164,7 +164,7 @@ func TestABombIsCut(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := unpack(recordFile, packed.Bytes()); !errors.Is(err, rollout.ErrBroken) {
+	if _, err := unpack(packed.Bytes()); !errors.Is(err, rollout.ErrBroken) {
 		t.Errorf("a bomb gives %v", err)
 	}
 	runtime.ReadMemStats(&after)

@@ -59,23 +59,15 @@ func TestTheSameSignedAnewIsTheSame(t *testing.T) {
 // Somebody in our own run has taken the name for something else.
 func TestATakenNameIsNoSuccess(t *testing.T) {
 	first, second := opened(t)
-	encoded := func(r rollout.Record) []byte {
-		data, err := r.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
-	for name, files := range map[string]map[string][]byte{
-		"another record": {"record.json": encoded(second)},
-		"rubbish":        {"record.json": []byte("{}")},
-		"another file":   {"a": encoded(first)},
+	for name, files := range map[string][]string{
+		"another record": {"record.json", encoded(t, second)},
+		"rubbish":        {"record.json", "{}"},
+		"another file":   {"a", encoded(t, first)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			run := w.run(writer)
-			taker := job(run)
-			taker.Artifact(recordName(first.Head()), files)
+			job(run).RawArtifact(recordName(first.Head()), zipped(t, files...))
 			err := w.store(job(run)).Save(t.Context(), first, rollout.Head{})
 			if !errors.Is(err, rollout.ErrForked) || !strings.Contains(err.Error(), recordName(first.Head())) {
 				t.Errorf("saved beside it: %v, want ErrForked and the name", err)
@@ -109,12 +101,12 @@ func TestAnUploadThatWasCutShort(t *testing.T) {
 
 			for range 2 {
 				ctx, cancel := context.WithCancel(t.Context())
-				cut := through(w.options(job(run)), func(r *http.Request) *http.Response {
+				cut := through(w.options(job(run)), func(r *http.Request) (int, string) {
 					if when(r) {
 						cancel()
-						return answered(r, http.StatusServiceUnavailable, "")
+						return http.StatusServiceUnavailable, ""
 					}
-					return nil
+					return 0, ""
 				})
 				if err := w.open(cut).Save(ctx, second, first.Head()); !errors.Is(err, context.Canceled) {
 					t.Fatalf("cut short: %v, want the cancellation", err)
@@ -145,11 +137,11 @@ func TestNamesThatAreAllTakenAreNoSuccess(t *testing.T) {
 	w := newWorld(t)
 	run := w.run(writer)
 	first, _ := opened(t)
-	taken := through(w.options(job(run)), func(r *http.Request) *http.Response {
+	taken := through(w.options(job(run)), func(r *http.Request) (int, string) {
 		if strings.HasSuffix(r.URL.Path, "/CreateArtifact") {
-			return answered(r, http.StatusConflict, `{"code":"already_exists","msg":"an artifact with this name already exists"}`)
+			return http.StatusConflict, `{"code":"already_exists","msg":"an artifact with this name already exists"}`
 		}
-		return nil
+		return 0, ""
 	})
 	err := w.open(taken).Save(t.Context(), first, rollout.Head{})
 	if err == nil || !strings.Contains(err.Error(), recordName(first.Head())+"-3") {
@@ -169,11 +161,11 @@ func TestANameIsWaitedFor(t *testing.T) {
 	save(t, w.store(job(run)), second, first.Head())
 	// The beacon is looked for once, then the record twice in vain.
 	n := 0
-	late := through(w.options(job(run)), func(r *http.Request) *http.Response {
+	late := through(w.options(job(run)), func(r *http.Request) (int, string) {
 		if n++; strings.HasSuffix(r.URL.Path, "/ListArtifacts") && n > 2 && n < 6 {
-			return answered(r, http.StatusOK, `{"artifacts":[]}`)
+			return http.StatusOK, `{"artifacts":[]}`
 		}
-		return nil
+		return 0, ""
 	})
 	before := len(w.clock.Slept())
 	save(t, w.open(late), second, first.Head())
@@ -190,18 +182,18 @@ func TestSaveOutlastsFaults(t *testing.T) {
 		at func(*http.Request) bool
 		f  githubtest.Fault
 	}{
-		"create: 503":               {to("/CreateArtifact"), githubtest.Status(503)},
-		"create: 429":               {to("/CreateArtifact"), githubtest.Status(429)},
-		"create: the network":       {to("/CreateArtifact"), githubtest.Reset()},
-		"create: the answer":        {to("/CreateArtifact"), githubtest.LostAnswer()},
-		"create: half the answer":   {to("/CreateArtifact"), githubtest.Truncated()},
-		"block: 500":                {comp("block"), githubtest.Status(500)},
-		"block: the answer":         {comp("block"), githubtest.LostAnswer()},
-		"list of blocks: 503":       {comp("blocklist"), githubtest.Status(503)},
-		"list of blocks: answer":    {comp("blocklist"), githubtest.LostAnswer()},
-		"finalize: 502":             {to("/FinalizeArtifact"), githubtest.Status(502)},
-		"finalize: the answer":      {to("/FinalizeArtifact"), githubtest.LostAnswer()},
-		"finalize: half the answer": {to("/FinalizeArtifact"), githubtest.Truncated()},
+		"create: 503":             {to("/CreateArtifact"), githubtest.Status(503)},
+		"create: 429":             {to("/CreateArtifact"), githubtest.Status(429)},
+		"create: the network":     {to("/CreateArtifact"), githubtest.Reset()},
+		"create: the answer":      {to("/CreateArtifact"), githubtest.LostAnswer()},
+		"create: half the answer": {to("/CreateArtifact"), githubtest.Truncated()},
+		"block: 500":              {comp("block"), githubtest.Status(500)},
+		"block: the answer":       {comp("block"), githubtest.LostAnswer()},
+		"list of blocks: 503":     {comp("blocklist"), githubtest.Status(503)},
+		"list of blocks: answer":  {comp("blocklist"), githubtest.LostAnswer()},
+		"finish: 502":             {to("/FinalizeArtifact"), githubtest.Status(502)},
+		"finish: the answer":      {to("/FinalizeArtifact"), githubtest.LostAnswer()},
+		"finish: half the answer": {to("/FinalizeArtifact"), githubtest.Truncated()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -223,7 +215,7 @@ func TestSaveOutlastsFaults(t *testing.T) {
 
 func TestSaveFailsWhereTheServiceStaysAway(t *testing.T) {
 	for name, at := range map[string]func(*http.Request) bool{
-		"create": to("/CreateArtifact"), "block": comp("block"), "list of blocks": comp("blocklist"), "finalize": to("/FinalizeArtifact"),
+		"create": to("/CreateArtifact"), "block": comp("block"), "list of blocks": comp("blocklist"), "finish": to("/FinalizeArtifact"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

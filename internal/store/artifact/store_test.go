@@ -130,42 +130,43 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// hand is a transport that a test has its hand in: it answers some requests.
-type hand struct {
-	next   http.RoundTripper
-	answer func(*http.Request) *http.Response // nil: not this one
+// hand answers some requests in the place of the server; status 0 leaves one
+// to it.
+type hand func(*http.Request) (status int, body string)
+
+// handed is a transport that a test has its hand in.
+type handed struct {
+	next http.RoundTripper
+	hand hand
 }
 
-func (h hand) RoundTrip(r *http.Request) (*http.Response, error) {
-	if resp := h.answer(r); resp != nil {
-		return resp, nil
+func (h handed) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, body := h.hand(r)
+	if status == 0 {
+		return h.next.RoundTrip(r)
 	}
-	return h.next.RoundTrip(r)
+	return &http.Response{
+		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+	}, nil
 }
 
 // through gives options whose requests pass a hand.
-func through(o artifact.Options, answer func(*http.Request) *http.Response) artifact.Options {
+func through(o artifact.Options, h hand) artifact.Options {
 	client := *o.HTTP
-	client.Transport = hand{next: client.Transport, answer: answer}
+	client.Transport = handed{client.Transport, h}
 	o.HTTP = &client
 	return o
 }
 
-func answered(r *http.Request, status int, body string) *http.Response {
-	return &http.Response{
-		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
-	}
-}
-
 // unlisted hides all artifacts from the first n lists.
-func unlisted(n int) func(*http.Request) *http.Response {
-	return func(r *http.Request) *http.Response {
+func unlisted(n int) hand {
+	return func(r *http.Request) (int, string) {
 		if !strings.HasSuffix(r.URL.Path, "artifacts") && !strings.HasSuffix(r.URL.Path, "/ListArtifacts") || n == 0 {
-			return nil
+			return 0, ""
 		}
 		n--
-		return answered(r, http.StatusOK, `{"total_count":0,"artifacts":[]}`)
+		return http.StatusOK, `{"total_count":0,"artifacts":[]}`
 	}
 }
 
