@@ -59,7 +59,7 @@ build: ## build the static binary bin/gapless
 	CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gapless ./cmd/gapless
 
 .PHONY: generate
-generate: ## write the JSON Schemas from the Go types
+generate: ## write the JSON Schemas, action.yml and the tables of its inputs and outputs
 	go generate $(PACKAGES)
 
 .PHONY: bench

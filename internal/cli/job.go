@@ -69,12 +69,17 @@ func (j *job) args(p rollout.Phase, environ []string) ([]string, error) {
 // a page for people.
 func (j *job) finish(r result, p *report.Page) error {
 	if p != nil {
-		if err := j.AddSummary(j.out.mask.apply(p.Markdown())); err != nil {
-			j.out.say(fmt.Sprintf("warning: %v\n", err))
-		}
+		j.summary(*p)
 	}
 	j.conclude(r)
 	return j.handOn(r)
+}
+
+// summary adds a page to the summary of the step.
+func (j *job) summary(p report.Page) {
+	if err := j.AddSummary(j.out.mask.apply(p.Summary())); err != nil {
+		j.out.say(fmt.Sprintf("warning: %v\n", err))
+	}
 }
 
 func (j *job) handOn(r result) error {
@@ -167,6 +172,7 @@ func (j *job) failed(p rollout.Phase, err error) error {
 	if len(faults) == 0 {
 		j.conclude(r)
 	}
+	j.summary(report.FaultPage(report.FaultView{Phase: p, What: r.Reason, Serving: servingOf(err), Hint: r.Hint}))
 	return j.handOn(r)
 }
 

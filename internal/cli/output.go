@@ -178,10 +178,7 @@ func (o *output) color() bool {
 func (o *output) fail(err error) int {
 	view := report.FaultView{What: strings.TrimSuffix(err.Error(), "\n")}
 	view.Hint = hintOf(err)
-	view.Serving = "unchanged: nothing was done"
-	if s, ok := errors.AsType[*blindError](err); ok {
-		view.Serving = s.Serving()
-	}
+	view.Serving = servingOf(err)
 	o.say(report.Fault(view))
 	return statusOf(outcomeOf(err))
 }
@@ -195,4 +192,12 @@ func hintOf(err error) string {
 		return h.Hint()
 	}
 	return ""
+}
+
+// servingOf says what users receive after an error.
+func servingOf(err error) string {
+	if s, ok := errors.AsType[*blindError](err); ok {
+		return s.Serving()
+	}
+	return "unchanged: nothing was done"
 }

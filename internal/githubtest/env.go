@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 
 // Env returns what the runner exports to a container action in the job, as in
 // "Variables reference" and as actions/runner sets it: files are in a
-// directory of the job's own. The token is in INPUT_GITHUB-TOKEN, as an input
+// directory of the job's own, and each call is another step. The token is in INPUT_GITHUB-TOKEN, as an input
 // with the default ${{ github.token }} has it. A job that waits, or has ended,
 // has none: the test fails.
 func (job *Job) Env() map[string]string {
@@ -54,6 +55,7 @@ func (job *Job) Env() map[string]string {
 // files writes the files of a step and returns the variables that name them.
 func (job *Job) files() map[string]string {
 	s := job.run.s
+	job.steps++
 	env := map[string]string{"RUNNER_TEMP": "temp", "GITHUB_WORKSPACE": "workspace"}
 	for name, dir := range env {
 		env[name] = filepath.Join(job.dir, dir)
@@ -63,7 +65,7 @@ func (job *Job) files() map[string]string {
 	}
 	for name, file := range map[string]string{"GITHUB_OUTPUT": "output", "GITHUB_STATE": "state",
 		"GITHUB_ENV": "env", "GITHUB_PATH": "path", "GITHUB_STEP_SUMMARY": "summary"} {
-		env[name] = filepath.Join(job.dir, file)
+		env[name] = filepath.Join(job.dir, fmt.Sprintf("%s-%d", file, job.steps))
 		if err := os.WriteFile(env[name], nil, 0o600); err != nil {
 			s.tb.Fatalf("githubtest: %v", err)
 		}

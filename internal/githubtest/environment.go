@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -138,6 +139,8 @@ func (run *Run) review(environment, login, state string) {
 			found = true
 			if job.approved = state == "approved"; !job.approved {
 				job.complete("failure")
+			} else {
+				job.tellDeployment(job.status())
 			}
 		}
 	}
@@ -174,10 +177,10 @@ func (e *Environment) reviewersView() []object {
 	})
 }
 
-func (e *Environment) url() string { return e.repo.url() + "/environments/" + e.Name }
+func (e *Environment) url() string { return e.repo.url() + "/environments/" + url.PathEscape(e.Name) }
 
 func (e *Environment) htmlURL() string {
-	return e.repo.htmlURL() + "/deployments/activity_log?environments_filter=" + e.Name
+	return e.repo.htmlURL() + "/deployments/activity_log?environments_filter=" + url.QueryEscape(e.Name)
 }
 
 func (run *Run) approvalView(a approval) object {

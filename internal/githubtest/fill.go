@@ -3,6 +3,7 @@ package githubtest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -61,7 +62,7 @@ func (f filler) completeObject(schema *openapi3.Schema, value map[string]any) an
 		}
 	}
 	variants := schema.AnyOf
-	variants = append(variants[:len(variants):len(variants)], schema.OneOf...)
+	variants = append(slices.Clip(variants), schema.OneOf...)
 	for _, variant := range variants {
 		attempt, ok := f.complete(variant.Value, clone(value)).(map[string]any)
 		if ok && variant.Value.VisitJSON(attempt) == nil {

@@ -18,22 +18,37 @@ const (
 // Permission is what a collaborator may do.
 type Permission string
 
-// The permissions of collaborators, as the REST API names them.
+// The permissions of collaborators, as the REST API names roles.
 const (
 	NoPermission Permission = "none"
 	CanRead      Permission = "read"
+	CanTriage    Permission = "triage"
 	CanWrite     Permission = "write"
+	CanMaintain  Permission = "maintain"
 	CanAdmin     Permission = "admin"
 )
 
+// base returns what the REST API calls the permission, beside the role.
+func (p Permission) base() Permission {
+	switch p {
+	case CanTriage:
+		return CanRead
+	case CanMaintain:
+		return CanWrite
+	default:
+		return p
+	}
+}
+
 func (p Permission) allows(level Access) bool {
-	return p == CanAdmin || p == CanWrite || p == CanRead && level == Read
+	base := p.base()
+	return base == CanAdmin || base == CanWrite || base == CanRead && level == Read
 }
 
 type user struct {
 	login string
 	id    int64
-	kind  string // User, Organization or Bot
+	kind  string // User or Bot
 }
 
 // Repository is a repository of the fake.
@@ -213,7 +228,7 @@ func repositoryOperations() map[string]*operation {
 				return notFound()
 			}
 			granted := c.repo.permission(u)
-			return ok(object{"permission": granted, "role_name": granted, "user": c.userView(u)})
+			return ok(object{"permission": granted.base(), "role_name": granted, "user": c.userView(u)})
 		}},
 		"GET /users/{username}": {serve: func(c *call) answer {
 			u := c.users[c.params["username"]]

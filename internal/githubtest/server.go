@@ -79,6 +79,7 @@ func Enterprise() Option { return func(s *Server) { s.enterprise = true } }
 
 type systemClock struct{}
 
+// Now returns the time.
 func (systemClock) Now() time.Time { return time.Now() }
 
 // New starts a fake GitHub that ends with the test. A fault in how it is used
@@ -99,7 +100,7 @@ func New(tb testing.TB, options ...Option) *Server {
 		option(s)
 	}
 	s.users[botLogin] = &user{login: botLogin, id: botID, kind: "Bot"}
-	s.addKey()
+	s.addKey(firstKey())
 	listener, err := net.Listen("tcp", s.address)
 	if err != nil {
 		tb.Fatalf("githubtest: %v", err)
