@@ -154,6 +154,9 @@ func (job *Job) tellDeployment(state string) {
 	if job.deployment == nil {
 		return
 	}
+	if state == waitingStatus {
+		state = "pending" // statuses know no other word
+	}
 	s := job.run.s
 	job.deployment.statuses = append(job.deployment.statuses, deploymentStatus{s.newID(),
 		object{"state": state, "log_url": job.htmlURL()}, s.users[botLogin], s.now()})

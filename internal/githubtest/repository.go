@@ -202,7 +202,7 @@ func (r *Repository) url() string { return r.s.APIURL() + "/repos/" + r.FullName
 func (r *Repository) htmlURL() string { return r.s.ServerURL() + "/" + r.FullName() }
 
 func (s *Server) userView(u *user) object {
-	return object{"login": u.login, "id": u.id, "type": u.kind, "site_admin": false, "node_id": "U",
+	return object{"login": u.login, "id": u.id, "type": u.kind, "site_admin": false, "node_id": "U", "user_view_type": "public",
 		"url": s.APIURL() + "/users/" + u.login, "html_url": s.ServerURL() + "/" + u.login}
 }
 
