@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -67,7 +68,7 @@ func (c chart) mermaid(b *strings.Builder, l limits) {
 		points := thin(c.line, l.points)
 		b.WriteString(coloured(blue))
 		fmt.Fprintf(b, "  x-axis %q 0 --> %s\n", c.x.label, figure(c.x.to))
-		fmt.Fprintf(b, "  y-axis %q 0 --> 100\n", c.y)
+		fmt.Fprintf(b, "  y-axis %q 0 --> %s\n", c.y, figure(min(ceiling(slices.Max(points)), 100)))
 		fmt.Fprintf(b, "  line %s\n", list(points, figure))
 		return
 	}
