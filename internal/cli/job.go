@@ -69,10 +69,20 @@ func (j *job) args(p rollout.Phase, environ []string) ([]string, error) {
 // a page for people.
 func (j *job) finish(r result, p *report.Page) error {
 	if p != nil {
-		if err := j.AddSummary(j.out.mask.apply(p.Summary())); err != nil {
-			j.out.say(fmt.Sprintf("warning: %v\n", err))
-		}
+		j.summary(*p)
 	}
+	j.conclude(r)
+	return j.handOn(r)
+}
+
+// summary adds a page to the summary of the step.
+func (j *job) summary(p report.Page) {
+	if err := j.AddSummary(j.out.mask.apply(p.Summary())); err != nil {
+		j.out.say(fmt.Sprintf("warning: %v\n", err))
+	}
+}
+
+func (j *job) handOn(r result) error {
 	values, err := j.outputs(r)
 	if err != nil {
 		return err
@@ -80,8 +90,28 @@ func (j *job) finish(r result, p *report.Page) error {
 	return j.SetOutputs(values...)
 }
 
+// conclude shows on the run's page how a command ended, unless all is done.
+func (j *job) conclude(r result) {
+	level := runner.Error
+	switch r.Outcome {
+	case rollout.Done:
+		return
+	case rollout.Waiting:
+		level = runner.Warning
+	case rollout.Refused, rollout.Stopped, rollout.NeedsPerson:
+	}
+	message := r.Reason
+	if r.Hint != "" {
+		message += "\nhint: " + r.Hint
+	}
+	j.annotate(runner.Annotation{Level: level, Title: "gapless " + string(r.Phase), Message: j.out.mask.apply(message)})
+}
+
 // outputs are the action's outputs by a command's result.
 func (j *job) outputs(r result) ([]runner.Value, error) {
+	if r.Serving == nil {
+		r.Serving = []rollout.Share{}
+	}
 	whole, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("write the result: %w", err)
@@ -125,18 +155,25 @@ func (j *job) outputs(r result) ([]runner.Value, error) {
 
 func percent(w rollout.Weight) string { return strings.TrimSuffix(w.String(), "%") }
 
-// failed shows an error where GitHub shows what is wrong: beside the line of
-// the file that is at fault, else with the run.
-func (j *job) failed(err error) {
+// failed ends a command that could not run. What is wrong with a file is shown
+// beside its line.
+func (j *job) failed(p rollout.Phase, err error) error {
+	r := result{Version: resultVersion, Phase: p, Outcome: outcomeOf(err), Reason: err.Error(), Hint: hintOf(err)}
 	faults := document.FaultsOf(err)
 	for _, f := range faults {
+		message := f.Message
+		if f.Suggestion != "" {
+			message += "; " + f.Suggestion
+		}
 		j.annotate(runner.Annotation{
-			Level: runner.Error, Title: "gapless", Message: j.out.mask.apply(f.Error()), File: f.File, Line: f.Line, Column: f.Column,
+			Level: runner.Error, Title: "gapless", Message: j.out.mask.apply(message), File: f.File, Line: f.Line, Column: f.Column,
 		})
 	}
 	if len(faults) == 0 {
-		j.annotate(runner.Annotation{Level: runner.Error, Title: "gapless", Message: j.out.mask.apply(err.Error())})
+		j.conclude(r)
 	}
+	j.summary(report.FaultPage(report.FaultView{Phase: p, What: r.Reason, Serving: servingOf(err), Hint: r.Hint}))
+	return j.handOn(r)
 }
 
 func (j *job) annotate(a runner.Annotation) {
@@ -165,9 +202,7 @@ func (actionRun) Run(ctx context.Context, env *environment) error {
 		err = env.inJob(ctx, j, p)
 	}
 	if err != nil {
-		j.failed(err)
-		refused := result{Version: resultVersion, Phase: p, Outcome: outcomeOf(err), Reason: err.Error()}
-		return errors.Join(err, j.finish(refused, nil))
+		return errors.Join(err, j.failed(p, err))
 	}
 	return nil
 }

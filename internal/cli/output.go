@@ -177,16 +177,27 @@ func (o *output) color() bool {
 // status.
 func (o *output) fail(err error) int {
 	view := report.FaultView{What: strings.TrimSuffix(err.Error(), "\n")}
+	view.Hint = hintOf(err)
+	view.Serving = servingOf(err)
+	o.say(report.Fault(view))
+	return statusOf(outcomeOf(err))
+}
+
+// hintOf is what an error advises; empty where it does not.
+func hintOf(err error) string {
 	if h, ok := errors.AsType[interface {
 		error
 		Hint() string
 	}](err); ok {
-		view.Hint = h.Hint()
+		return h.Hint()
 	}
-	view.Serving = "unchanged: nothing was done"
+	return ""
+}
+
+// servingOf says what users receive after an error.
+func servingOf(err error) string {
 	if s, ok := errors.AsType[*blindError](err); ok {
-		view.Serving = s.Serving()
+		return s.Serving()
 	}
-	o.say(report.Fault(view))
-	return statusOf(outcomeOf(err))
+	return "unchanged: nothing was done"
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -15,27 +16,32 @@ import (
 // result writes how a phase ended: the rollout's page, and for an end that is
 // not done the fault with what is served and what to do.
 func (env *environment) result(res phase.Result) error {
-	if env.commands.Format == "json" {
-		if err := env.json(resultOf(res)); err != nil {
-			return err
-		}
-	} else if res.State != nil {
-		v := viewOf(res)
-		text := report.Terminal(v, env.out.width(), env.out.color())
-		if env.commands.Format == "markdown" {
-			text = report.Comment(v)
-		}
-		if err := env.out.print(text); err != nil {
-			return err
-		}
+	var page *report.Page
+	if res.State != nil {
+		p := report.Rollout(viewOf(res))
+		page = &p
 	}
-	if res.Outcome == rollout.Done {
+	var err error
+	switch {
+	case env.commands.Format == "json":
+		err = env.json(resultOf(res))
+	case page != nil:
+		err = env.page(*page, nil)
+	}
+	if res.Outcome != rollout.Done {
+		env.out.say(report.Fault(report.FaultView{
+			Phase: res.Phase, What: res.Reason, Seen: seen(res), Schema: schemaOf(res), Hint: res.Hint,
+		}))
+	}
+	return errors.Join(err, env.handOn(resultOf(res), page))
+}
+
+// handOn tells the workflow, where the command is a step of one.
+func (env *environment) handOn(r result, p *report.Page) error {
+	if env.job == nil {
 		return nil
 	}
-	env.out.say(report.Fault(report.FaultView{
-		Phase: res.Phase, What: res.Reason, Seen: seen(res), Schema: schemaOf(res), Hint: res.Hint,
-	}))
-	return nil
+	return env.job.finish(r, p)
 }
 
 // seen is nil where the platform was not looked at.
@@ -151,7 +157,7 @@ func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
 		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings, Lints: plan.Lints(cfg),
 		PerMinute: p.Traffic.PerMinute, Errors: p.Traffic.Errors, Slow: p.Traffic.Slow,
 		Intent: o.Intent, PlanDigest: p.PlanDigest, GateDigest: p.GateDigest,
-		Next: &report.Next{Phase: p.First, Command: string(p.First) + " --revision " + o.Candidate.ID, Asked: "begin the rollout"},
+		Next: &report.Next{Phase: p.Next.Phase, Command: string(p.Next.Phase) + " --revision " + o.Candidate.ID, Asked: p.Next.Asked},
 	}
 	if !o.Stable.Zero() {
 		v.Weights = cfg.Strategy.Weights(o.Spec.Instances)
@@ -167,7 +173,25 @@ func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
 	for _, pre := range p.Unmet {
 		v.Needs = append(v.Needs, report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How})
 	}
-	return env.page(report.Plan(v), v)
+	page := report.Plan(v)
+	return errors.Join(env.page(page, v), env.handOn(planned(cfg, p), &page))
+}
+
+// planned is the result of a plan.
+func planned(cfg *config.Config, p phase.Preview) result {
+	r := result{
+		Version: resultVersion, Service: cfg.Service, Rollout: p.Rollout, Phase: rollout.Plan, Outcome: rollout.Done,
+		Serving: p.Seen.Serving(), Next: p.Next.Command(), NextPhase: p.Next.Phase, WaitingFor: p.Next.Waits,
+		PlanDigest: p.PlanDigest, GateDigest: p.GateDigest, Warnings: p.Warnings,
+	}
+	if len(p.Unmet) > 0 {
+		first := p.Unmet[0]
+		r.Outcome, r.Reason, r.Hint, r.WaitingFor = first.Else, first.Text, first.How, first.Text
+	}
+	if m := p.Seen.Mark; m != nil {
+		r.Head = m.Head
+	}
+	return r
 }
 
 func planChange(c phase.ChangePreview) report.PlanChange {
@@ -195,7 +219,8 @@ func planChange(c phase.ChangePreview) report.PlanChange {
 }
 
 func (env *environment) standing(st phase.Status) error {
-	return env.page(report.Status(statusView(st)), resultOf(st.Result))
+	page := report.Status(statusView(st))
+	return errors.Join(env.page(page, resultOf(st.Result)), env.handOn(resultOf(st.Result), &page))
 }
 
 func statusView(st phase.Status) report.StatusView {
@@ -212,12 +237,16 @@ func statusView(st phase.Status) report.StatusView {
 // can writes the preconditions: what is met as it is needed, what is not as it
 // was observed.
 func (env *environment) can(p rollout.Phase, pres []plan.Precondition) error {
+	r := result{Version: resultVersion, Service: env.service, Phase: p, Outcome: rollout.Done}
 	needs := make([]report.Precondition, len(pres))
 	for i, pre := range pres {
 		needs[i] = report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How}
 		if pre.Met {
 			needs[i].Text = pre.Need
+		} else if r.Outcome == rollout.Done {
+			r.Outcome, r.Reason, r.Hint, r.WaitingFor = pre.Else, pre.Text, pre.How, pre.Text
 		}
 	}
-	return env.page(report.Can(env.service, p, needs), needs)
+	page := report.Can(env.service, p, needs)
+	return errors.Join(env.page(page, needs), env.handOn(r, &page))
 }

@@ -22,7 +22,8 @@ type Preview struct {
 	Changes []ChangePreview
 	// Unmet are the preconditions of the first phase that do not hold.
 	Unmet []plan.Precondition
-	First rollout.Phase
+	// Next is the first phase.
+	Next plan.Next
 	// Rollout is the id of the rollout that it would open or that is under way.
 	Rollout    string
 	PlanDigest string
@@ -67,12 +68,13 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 		}
 		s.warnings = warned
 	}
-	p := Preview{Opening: s.in.Opening, Seen: s.in.Seen, Warnings: s.warnings, First: rollout.Deploy}
+	p := Preview{Opening: s.in.Opening, Seen: s.in.Seen, Warnings: s.warnings}
+	p.Next = plan.Next{Phase: rollout.Deploy, Asked: "begin the rollout"}
 	for _, c := range s.in.Changes {
-		p.First = rollout.Expand
+		p.Next.Phase = rollout.Expand
 		p.Changes = append(p.Changes, ChangePreview{Change: c, Facts: s.in.Facts[c.ID]})
 	}
-	s.in.Request.Phase = p.First
+	s.in.Request.Phase = p.Next.Phase
 	for _, pre := range plan.Preconditions(s.in) {
 		if !pre.Met {
 			p.Unmet = append(p.Unmet, pre)
@@ -87,9 +89,10 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 	if !s.in.Fresh {
 		p.Rollout = s.in.State.Rollout
 	}
-	if p.GateDigest, err = s.nextGateDigest(plan.Next{Phase: p.First}); err != nil {
+	if p.GateDigest, err = s.nextGateDigest(p.Next); err != nil {
 		return p, err
 	}
+	p.Next = p.Next.Waiting(s.in, s.gateOf(p.Next.Phase))
 	s.outlives(&p)
 	s.foretell(ctx, &p)
 	return p, nil

@@ -57,3 +57,17 @@ func (f FaultView) serving() string {
 	}
 	return line
 }
+
+// FaultPage makes a page of an error, for where pages are read.
+func FaultPage(f FaultView) Page {
+	lines := strings.Split(strings.TrimSpace(f.What), "\n")
+	p := Page{title: strings.TrimSpace(string(f.Phase) + " could not run: " + lines[0]), mood: held}
+	p.fact("Users get", say("%s", f.serving()))
+	p.fact("Do", say("%s", f.Hint))
+	var rest part
+	for _, line := range lines[1:] {
+		rest.lines = append(rest.lines, say("%s", line))
+	}
+	p.part(rest)
+	return p
+}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -142,6 +143,9 @@ func (v View) stage() string {
 	case changes.any(rollout.Expanded):
 		return cand + " is released; the schema still has the old form too"
 	}
+	if s.Adopted {
+		return cand + " serves everyone; its record was begun anew"
+	}
 	if first {
 		return cand + " is released, the first release"
 	}
@@ -171,6 +175,9 @@ func (v View) trouble(p *Page) {
 			line = line.and("; %s", exposure(l.judgement.Exposure))
 		}
 		p.fact("Taken back", line)
+	}
+	if s.Held != nil {
+		p.fact("On hold", say("%s", cmp.Or(s.Held.Reason, "somebody asked for it")).and("; it goes on when its next step is approved anew"))
 	}
 	e := s.Ended
 	if e == nil || s.Begun != nil {

@@ -86,7 +86,7 @@ func (v StatusView) pairs() []pair {
 			pair{"Stable", recorded(names.name(v.stable())), names.name(m.Stable)},
 			pair{"Candidate", recorded(names.name(v.candidate())), names.name(m.Candidate)},
 			pair{"Record's head", recorded(headName(s.Head)), headName(m.Head)},
-			pair{"Rollbacks so far", "", count(int64(m.Epoch))},
+			pair{"Rollbacks and holds so far", "", count(int64(m.Epoch))},
 			pair{"At work", recorded(v.begun()), lease(m.Lease, v.now())})
 	} else {
 		pairs = append(pairs, pair{"Mark", recorded("rollout " + s.Rollout), "none on the platform"})

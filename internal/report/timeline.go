@@ -146,6 +146,12 @@ func (t *turn) add(data rollout.Data, names naming) {
 		}
 		did("taken back from %s%s", d.From, inForce(d.Decided, d.InForce))
 		because(did, d.Reason)
+	case *rollout.Held:
+		did("put on hold")
+		because(did, d.Reason)
+	case *rollout.Adopted:
+		did("record begun anew with %s, after entry %d was lost", names.name(d.Stable), d.Lost.Seq)
+		because(did, d.Reason)
 	case *rollout.Ended:
 		t.ended = true
 		if d.Outcome != rollout.Done {
