@@ -18,7 +18,9 @@ import (
 func (env *environment) result(res phase.Result) error {
 	var page *report.Page
 	if res.State != nil {
-		p := report.Rollout(viewOf(res))
+		v := viewOf(res)
+		v.RunURL = env.runURL()
+		p := report.Rollout(v)
 		page = &p
 	}
 	var err error
@@ -70,6 +72,14 @@ func schemaOf(res phase.Result) string {
 		}
 	}
 	return "schema unchanged"
+}
+
+// runURL is the page of the workflow's run; empty outside of one.
+func (env *environment) runURL() string {
+	if env.job == nil {
+		return ""
+	}
+	return env.job.RunURL()
 }
 
 func viewOf(res phase.Result) report.View {
@@ -219,7 +229,9 @@ func planChange(c phase.ChangePreview) report.PlanChange {
 }
 
 func (env *environment) standing(st phase.Status) error {
-	page := report.Status(statusView(st))
+	v := statusView(st)
+	v.RunURL = env.runURL()
+	page := report.Status(v)
 	return errors.Join(env.page(page, resultOf(st.Result)), env.handOn(resultOf(st.Result), &page))
 }
 
