@@ -71,14 +71,11 @@ build: ## build the static binary bin/gapless
 
 .PHONY: image
 image: ## build the action's image; GO_IMAGE=golang:1.26-bookworm takes a registry's Go
-	@scripts/docker
-	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
-		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
-		--build-arg GO_IMAGE=$(or $(GO_IMAGE),$$(scripts/base-image golang)) .
+	VERSION=$(VERSION) GO_IMAGE=$(GO_IMAGE) scripts/docker scripts/image $(IMAGE)
 
 .PHONY: test-act
 test-act: $(ACT) ## run the example workflows by act, the action as a container, against a fake GitHub
-	GAPLESS_TEST_ACT=$(CURDIR)/$(ACT) go test -count 1 -v -timeout 20m ./internal/acttest
+	GAPLESS_TEST_ACT=$(CURDIR)/$(ACT) scripts/docker --or-skip go test -count 1 -v -timeout 20m ./internal/acttest
 
 .PHONY: generate
 generate: ## write the JSON Schemas, action.yml and the tables of its inputs and outputs
@@ -95,7 +92,7 @@ bench-judge: ## play 10,000 rollouts a row against the judge, Kayenta's rule and
 
 .PHONY: bench-image
 bench-image: image ## measure "docker run" of the image beside one that does nothing
-	go run ./scripts/benchimage $(IMAGE)
+	scripts/docker go run ./scripts/benchimage $(IMAGE)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZTIME (30s)

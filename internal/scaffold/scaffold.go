@@ -6,6 +6,7 @@ package scaffold
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"strings"
 	"text/template"
@@ -84,8 +85,12 @@ const (
 )
 
 // Files gives all that a repository needs: config, workflow and, with a schema,
-// an example of a change.
+// an example of a change. A rolling update behind a comment is refused: its gate
+// stands before deploy, and a comment names no revision.
 func Files(o Options) ([]File, error) {
+	if o.Strategy == Rolling && o.Gate == ByComment {
+		return nil, errors.New("a rolling update cannot wait for a comment: deploy itself is gated, and a comment names no revision")
+	}
 	settings, err := render("gapless.yaml.tmpl", o)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ func matrix() map[string]scaffold.Options {
 	all := map[string]scaffold.Options{}
 	for _, strategy := range []scaffold.Strategy{scaffold.Canary, scaffold.BlueGreen, scaffold.Rolling} {
 		for _, gate := range []scaffold.Gate{scaffold.ByEnvironment, scaffold.ByComment, scaffold.Open} {
+			if strategy == scaffold.Rolling && gate == scaffold.ByComment {
+				continue // refused, see TestRollingTakesNoComment
+			}
 			for _, schema := range []bool{false, true} {
 				o := scaffold.Defaults()
 				o.Service, o.Strategy, o.Gate, o.Schema = "address-book", strategy, gate, schema
@@ -137,5 +140,13 @@ func TestExamplesAreGenerated(t *testing.T) {
 		if diff := cmp.Diff(f.Text, string(got)); diff != "" {
 			t.Errorf("%s has drifted, run make generate:\n%s", f.Path, diff)
 		}
+	}
+}
+
+func TestRollingTakesNoComment(t *testing.T) {
+	o := scaffold.Defaults()
+	o.Strategy, o.Gate = scaffold.Rolling, scaffold.ByComment
+	if files, err := scaffold.Files(o); err == nil || len(files) > 0 {
+		t.Errorf("got %d files, %v", len(files), err)
 	}
 }
