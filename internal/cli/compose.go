@@ -59,6 +59,9 @@ func (env *environment) compose(_ context.Context) (*release, error) {
 	if r.runner.Store, err = env.store(); err != nil {
 		return nil, err
 	}
+	if r.runner.Seal, err = env.seal(); err != nil {
+		return nil, err
+	}
 	if err := env.identify(r.runner); err != nil {
 		return nil, err
 	}

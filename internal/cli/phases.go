@@ -258,31 +258,3 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 	}
 	return env.standing(st)
 }
-
-type planCmd struct {
-	revisionFlag
-	supersedeFlag
-	meantFlags
-}
-
-// Run shows what a release would do.
-func (c *planCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose(ctx)
-	if err != nil {
-		return err
-	}
-	r.work.Revision, r.work.Request.Supersede = c.Revision, c.Supersede
-	if r.work, err = c.work(r.work); err != nil {
-		return err
-	}
-	p, err := r.runner.Preview(ctx, r.work)
-	if err != nil {
-		return &blindError{rollout.Plan, err}
-	}
-	for _, pre := range p.Unmet {
-		if env.status == exitDone {
-			env.status = statusOf(pre.Else)
-		}
-	}
-	return env.preview(r.cfg, p)
-}

@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gapless-deploy/gapless/internal/forge/oidc"
 	"github.com/gapless-deploy/gapless/internal/forge/runner"
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/store/artifact"
 	"github.com/gapless-deploy/gapless/internal/store/dir"
 	"github.com/gapless-deploy/gapless/internal/store/journal"
+	"github.com/gapless-deploy/gapless/internal/store/seal"
 )
 
 // inArtifacts is the state input that keeps records as artifacts of the runs.
@@ -57,4 +59,36 @@ func (env *environment) journal(service string) phase.Journal {
 		return nil
 	}
 	return journal.New(filepath.Join(env.job.Temp, journals), service)
+}
+
+// seal vouches for the records of a job. Those in a directory are vouched for
+// only where there is a key: whoever can write there runs the service.
+func (env *environment) seal() (phase.Seal, error) {
+	j := env.job
+	if j == nil {
+		return nil, nil
+	}
+	o := seal.Options{Key: []byte(j.Input(runner.InputRecordKey)), Previous: []byte(j.Input(runner.InputRecordKeyPrevious))}
+	if j.Input(runner.InputState) == inArtifacts {
+		o.Tokens = &seal.Tokens{
+			Source: j.tokens(), Verifier: j.verifier(),
+			RepositoryID: strconv.FormatInt(j.RepositoryID, 10), Refs: []string{j.Ref, "refs/heads/" + j.defaultBranch()},
+		}
+	} else if len(o.Key)+len(o.Previous) == 0 {
+		return nil, nil
+	}
+	s, err := seal.New(o)
+	if err != nil {
+		return nil, &inputError{err, "give record-key at least 32 bytes, from a secret"}
+	}
+	return s, nil
+}
+
+// tokens is where the job gets the tokens that prove who it is.
+func (j *job) tokens() *oidc.Source {
+	return &oidc.Source{URL: j.IDTokenURL, Token: j.IDTokenToken, HTTP: forgeHTTP(), Clock: phase.SystemClock{}}
+}
+
+func (j *job) verifier() *oidc.Verifier {
+	return oidc.NewVerifier(j.Input(runner.InputOIDCIssuer), forgeHTTP(), phase.SystemClock{})
 }

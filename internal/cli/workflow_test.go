@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -26,7 +30,7 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted,
+		"expire": expire, "reacted": reacted, "cancel": cutShort(syscall.SIGINT), "kill": cutShort(syscall.SIGKILL),
 	})
 	play(t, "workflow", commands)
 }
@@ -121,6 +125,17 @@ func approveJob(ts *testscript.TestScript, _ bool, args []string) {
 // step: step STATUS [INPUT=VALUE...] runs the action and wants this exit
 // status. Its outputs are in the environment after it: NEXT_PHASE and so on.
 func step(ts *testscript.TestScript, _ bool, args []string) {
+	inputs(ts, args[1:])
+	if got := fmt.Sprint(exitStatus(ts, ts.Exec("gapless", "action"))); got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+	for name, value := range written(ts, ts.Getenv("GITHUB_OUTPUT")) {
+		ts.Setenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_")), value)
+	}
+}
+
+// inputs sets the environment of a step as the runner does.
+func inputs(ts *testscript.TestScript, args []string) {
 	h := hubOf(ts)
 	for name, value := range h.job.Env() {
 		ts.Setenv(name, value)
@@ -131,16 +146,66 @@ func step(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Setenv("INPUT_OIDC-ISSUER", h.server.Issuer())
-	for _, arg := range args[1:] {
+	for _, arg := range args {
 		name, value, _ := strings.Cut(arg, "=")
 		ts.Setenv("INPUT_"+strings.ToUpper(name), value)
 	}
-	if got := fmt.Sprint(exitStatus(ts, ts.Exec("gapless", "action"))); got != args[0] {
-		ts.Fatalf("exit status %s, want %s", got, args[0])
+}
+
+// cutShort: cancel TEXT INPUT... sends SIGINT to the action once it has said a
+// text, as the runner does, and wants it to have ended within 5 s; kill TEXT
+// INPUT... ends it with SIGKILL.
+func cutShort(by syscall.Signal) scriptCommand {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		inputs(ts, args[1:])
+		path, err := lookPath(ts.Getenv("PATH"), "gapless")
+		ts.Check(err)
+		said := &transcript{}
+		cmd := exec.Command(path, "action")
+		cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = ts.MkAbs("."), said, said, environOf(ts)
+		ts.Check(cmd.Start())
+		eventually(ts, "the action says "+args[0], func() bool { return strings.Contains(said.String(), args[0]) })
+		ts.Check(cmd.Process.Signal(by))
+		began := time.Now()
+		err = cmd.Wait()
+		ts.Logf("%s", said)
+		if took := time.Since(began); took > 5*time.Second {
+			ts.Fatalf("ended %s after the signal, allowed are 5s", took)
+		}
+		if err == nil {
+			ts.Fatalf("the action ended well")
+		}
 	}
-	for name, value := range written(ts, ts.Getenv("GITHUB_OUTPUT")) {
-		ts.Setenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_")), value)
+}
+
+// transcript is what a process says while it runs.
+type transcript struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(p)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+// environOf is the script's environment, as far as a step has it.
+func environOf(ts *testscript.TestScript) []string {
+	var environ []string
+	for _, name := range append(inputNames(), "PATH", "HOME", "TMPDIR", "GAPLESS_AGENT_TOKEN", "DATABASE_URL") {
+		environ = append(environ, name+"="+ts.Getenv(name))
 	}
+	for name := range hubOf(ts).job.Env() {
+		environ = append(environ, name+"="+ts.Getenv(name))
+	}
+	return environ
 }
 
 // written reads a file of outputs as the runner does.
