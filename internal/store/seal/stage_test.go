@@ -185,8 +185,7 @@ func takenBy(t *testing.T, by *seal.Seal, r rollout.Record, name string) {
 }
 
 func hintOf(err error) string {
-	var e *seal.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*seal.Error](err); ok {
 		return e.Hint()
 	}
 	return ""
