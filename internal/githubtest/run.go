@@ -23,6 +23,8 @@ const (
 // RunSpec says what started a run of a workflow. What is left out is as in a
 // push to the default branch by its owner.
 type RunSpec struct {
+	// ID is GITHUB_RUN_ID, a new one when zero.
+	ID int64
 	// Workflow is the file, ".github/workflows/deploy.yml" when empty.
 	Workflow string
 	// Name is that of the workflow, its file's when empty.
@@ -91,7 +93,7 @@ func (r *Repository) Run(spec RunSpec) *Run {
 	of := r.workflow(spec.Workflow)
 	of.runs++
 	run := &Run{
-		ID: r.s.newID(), s: r.s, repo: r, spec: spec, head: r, branch: spec.Branch, headSHA: spec.SHA,
+		ID: cmp.Or(spec.ID, r.s.newID()), s: r.s, repo: r, spec: spec, head: r, branch: spec.Branch, headSHA: spec.SHA,
 		ref: "refs/heads/" + spec.Branch, sha: spec.SHA, number: of.runs, workflow: of.id,
 		backend: map[int]string{}, created: r.s.now(), triggeredBy: spec.Actor,
 	}
@@ -204,6 +206,22 @@ func (run *Run) newest() []*Job {
 	return all
 }
 
+// updated is when a job of it last began, or kept something.
+func (run *Run) updated() time.Time {
+	last := run.created
+	for _, job := range run.jobs {
+		if job.created.After(last) {
+			last = job.created
+		}
+	}
+	for _, a := range run.artifacts {
+		if a.created.After(last) {
+			last = a.created
+		}
+	}
+	return last
+}
+
 func (run *Run) view() object {
 	status, conclusion := run.status()
 	return object{
@@ -211,7 +229,7 @@ func (run *Run) view() object {
 		"head_branch": run.branch, "head_sha": run.headSHA, "run_number": run.number, "run_attempt": run.attempt,
 		"status": status, "conclusion": conclusion, "actor": run.s.userView(run.s.user(run.spec.Actor)), "triggering_actor": run.s.userView(run.s.user(run.triggeredBy)),
 		"workflow_id": run.workflow, "display_title": run.spec.Name, "url": run.url(), "html_url": run.htmlURL(),
-		"created_at": run.created, "updated_at": run.s.now(), "run_started_at": run.created,
+		"created_at": run.created, "updated_at": run.updated(), "run_started_at": run.created,
 		"repository": run.repo.view(), "head_repository": run.head.view(), "head_repository_id": run.head.ID,
 		"artifacts_url": run.url() + "/artifacts", "jobs_url": run.url() + "/jobs", "pull_requests": []object{},
 		"head_commit": object{"id": run.headSHA, "tree_id": run.headSHA, "message": "commit", "timestamp": run.created,
