@@ -24,7 +24,8 @@ func (job *Job) Env() map[string]string {
 	}
 	run, repo := job.run, job.run.repo
 	env := map[string]string{
-		"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_API_URL": s.APIURL(), "GITHUB_GRAPHQL_URL": s.URL() + "/api/graphql", "GITHUB_SERVER_URL": s.ServerURL(),
+		"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": s.ServerURL(),
+		"GITHUB_API_URL": s.APIURL(), "GITHUB_GRAPHQL_URL": s.URL() + "/api/graphql",
 		"GITHUB_REPOSITORY": repo.FullName(), "GITHUB_REPOSITORY_ID": strconv.FormatInt(repo.ID, 10),
 		"GITHUB_REPOSITORY_OWNER": repo.Owner, "GITHUB_REPOSITORY_OWNER_ID": strconv.FormatInt(repo.OwnerID, 10),
 		"GITHUB_RUN_ID": strconv.FormatInt(run.ID, 10), "GITHUB_RUN_NUMBER": strconv.Itoa(run.number),

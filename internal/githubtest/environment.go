@@ -97,10 +97,8 @@ func (e *Environment) takes(run *Run) bool {
 		return isBranch && e.repo.protected[branch]
 	case CustomBranches:
 		return slices.ContainsFunc(e.patterns, func(p branchPattern) bool {
-			fits, err := path.Match(p.name, strings.TrimPrefix(run.ref, "refs/"))
-			if isBranch {
-				fits, err = path.Match(p.name, branch)
-			}
+			// Of what is no branch the pattern is the whole ref, "refs/pull/*/merge".
+			fits, err := path.Match(p.name, branch)
 			return err == nil && fits
 		})
 	default:

@@ -1,10 +1,6 @@
 package githubtest
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"net/http"
 	"strings"
 )
@@ -249,20 +245,4 @@ func repositoryOperations() map[string]*operation {
 			return ok(c.userView(c.token.owner))
 		}},
 	}
-}
-
-func randomBytes() []byte {
-	const size = 32
-	random := make([]byte, size)
-	if _, err := rand.Read(random); err != nil {
-		return random // never: it ends the program instead
-	}
-	return random
-}
-
-// newSHA returns the SHA of a new commit: the same in each run of a test.
-func (s *Server) newSHA() string {
-	const size = 20
-	sum := sha256.Sum256(fmt.Appendf(nil, "commit %d", s.newID()))
-	return hex.EncodeToString(sum[:size])
 }

@@ -2,7 +2,6 @@ package githubtest
 
 import (
 	"cmp"
-	"crypto/rand"
 	"fmt"
 	"path"
 	"slices"
@@ -227,8 +226,10 @@ func (run *Run) view() object {
 	return object{
 		"id": run.ID, "name": run.spec.Name, "path": run.spec.Workflow, "event": run.spec.Event,
 		"head_branch": run.branch, "head_sha": run.headSHA, "run_number": run.number, "run_attempt": run.attempt,
-		"status": status, "conclusion": conclusion, "actor": run.s.userView(run.s.user(run.spec.Actor)), "triggering_actor": run.s.userView(run.s.user(run.triggeredBy)),
-		"workflow_id": run.workflow, "display_title": run.spec.Name, "url": run.url(), "html_url": run.htmlURL(),
+		"status": status, "conclusion": conclusion,
+		"actor":            run.s.userView(run.s.user(run.spec.Actor)),
+		"triggering_actor": run.s.userView(run.s.user(run.triggeredBy)),
+		"workflow_id":      run.workflow, "display_title": run.spec.Name, "url": run.url(), "html_url": run.htmlURL(),
 		"created_at": run.created, "updated_at": run.updated(), "run_started_at": run.created,
 		"repository": run.repo.view(), "head_repository": run.head.view(), "head_repository_id": run.head.ID,
 		"artifacts_url": run.url() + "/artifacts", "jobs_url": run.url() + "/jobs", "pull_requests": []object{},
@@ -291,11 +292,3 @@ func (c *call) run() *Run {
 	}
 	return nil
 }
-
-// newUUID returns an id as the artifact service's are.
-func newUUID() string {
-	b := randomBytes()
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
-}
-
-func newSecret(prefix string) string { return prefix + rand.Text() }

@@ -164,10 +164,4 @@ func (s *Server) handler() http.Handler {
 	return s.recorded(s.faulty(mux))
 }
 
-// newID must be called with the lock held.
-func (s *Server) newID() int64 {
-	s.lastID++
-	return s.lastID
-}
-
 func (s *Server) now() time.Time { return s.clock.Now().UTC() }
