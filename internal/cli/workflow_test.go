@@ -30,7 +30,7 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted, "cancel": cutShort(syscall.SIGINT), "kill": cutShort(syscall.SIGKILL),
+		"expire": expire, "reacted": reacted, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
 	})
 	play(t, "workflow", commands)
 }
@@ -152,8 +152,8 @@ func inputs(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// cutShort: cancel TEXT INPUT... sends SIGINT to the action once it has said a
-// text, as the runner does, and wants it to have ended within 5 s; kill TEXT
+// cutShort: interrupt TEXT INPUT... sends SIGINT to the action once it has said a
+// text, as the runner does, and wants it to have ended within 5 s; crash TEXT
 // INPUT... ends it with SIGKILL.
 func cutShort(by syscall.Signal) scriptCommand {
 	return func(ts *testscript.TestScript, _ bool, args []string) {

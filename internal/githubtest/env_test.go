@@ -119,10 +119,13 @@ func TestProtectedEnvironments(t *testing.T) {
 	if run.Reject("reviewed", "alice"); refused.Status() != "completed" {
 		t.Errorf("rejected: %s", refused.Status())
 	}
+	repo.Environment("pulls", githubtest.Protection{Branches: githubtest.CustomBranches, Patterns: []string{"refs/pull/*/merge"}})
 	evil := repo.Run(githubtest.RunSpec{Branch: "evil"})
+	pulled := repo.Run(githubtest.RunSpec{Event: githubtest.OnPullRequest, PullRequest: repo.PullRequest(githubtest.PullRequestSpec{})})
 	for environment, want := range map[string]map[*githubtest.Run]string{
 		"main":    {run: "in_progress", evil: "completed"},
 		"release": {run: "completed", evil: "completed"},
+		"pulls":   {run: "completed", pulled: "in_progress"},
 		"nobody":  {run: "in_progress", evil: "in_progress"},
 	} {
 		for run, want := range want {

@@ -112,7 +112,8 @@ func PrimaryLimit(resets time.Duration) Fault {
 	})
 }
 
-// Reset cuts the connection without an answer; nothing was done.
+// Reset cuts the connection without an answer; nothing was done. Go's own
+// transport repeats a GET at once where the connection had served before.
 func Reset() Fault {
 	return Fault{func(*Server, http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }}
 }

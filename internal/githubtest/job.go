@@ -70,8 +70,10 @@ func (run *Run) Job(spec JobSpec) *Job {
 		delete(job.permissions, IDToken)
 	}
 	s.tokens[job.token] = &token{job: job}
-	job.runtime = s.signed(object{"scp": fmt.Sprintf("Actions.ExampleScope Actions.Results:%s:%s", run.backend[run.attempt], job.backend),
-		"iss": s.Issuer(), "exp": s.now().Add(jobLimit).Unix(), "nbf": s.now().Unix(), "trust_tier": "3"})
+	job.runtime = s.signed(object{
+		"scp": fmt.Sprintf("Actions.ExampleScope Actions.Results:%s:%s", run.backend[run.attempt], job.backend),
+		"iss": s.Issuer(), "exp": s.now().Add(jobLimit).Unix(), "nbf": s.now().Unix(), "trust_tier": "3",
+	})
 	s.runtime[job.runtime] = job
 	if job.permissions[IDToken] == Write {
 		job.idRequest = newSecret("")

@@ -273,3 +273,37 @@ func TestJobsList(t *testing.T) {
 	_, _, err = c.Actions.ListWorkflowJobsAttempt(t.Context(), "acme", "shop", run.ID, 3, nil)
 	wantStatus(t, err, http.StatusNotFound)
 }
+
+func TestPullRequestsOfACommit(t *testing.T) {
+	s := githubtest.New(t)
+	repo, job := shop(s, githubtest.JobSpec{})
+	pull := repo.PullRequest(githubtest.PullRequestSpec{Branch: "change"})
+	first, second := pull.HeadSHA(), pull.Push()
+	merge := pull.Merge("alice")
+	direct := repo.Commit("main")
+	c := client(t, s, job.Token())
+	for sha, want := range map[string]int{first: 1, second: 1, merge: 1, direct: 0} {
+		got, _, err := c.PullRequests.ListPullRequestsWithCommit(t.Context(), "acme", "shop", sha, nil)
+		if err != nil || len(got) != want || want == 1 && got[0].GetMergeCommitSHA() != merge {
+			t.Errorf("%s: %v, %v, want %d", sha, got, err, want)
+		}
+	}
+}
+
+func TestRerunBySomebodyElse(t *testing.T) {
+	s := githubtest.New(t)
+	_, job := shop(s, githubtest.JobSpec{})
+	run := job.Run()
+	run.RerunBy("mallory")
+	again := run.Job(githubtest.JobSpec{Name: "deploy", Permissions: every})
+	got, _, err := client(t, s, again.Token()).Actions.GetWorkflowRunByID(t.Context(), "acme", "shop", run.ID)
+	if err != nil || got.GetActor().GetLogin() != "acme" || got.GetTriggeringActor().GetLogin() != "mallory" || got.GetRunAttempt() != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if env := again.Env(); env["GITHUB_ACTOR"] != "acme" || env["GITHUB_TRIGGERING_ACTOR"] != "mallory" || env["GITHUB_RUN_ATTEMPT"] != "2" {
+		t.Errorf("%v", env)
+	}
+	if job.Status() != "completed" {
+		t.Errorf("the first attempt's job is %s", job.Status())
+	}
+}
