@@ -24,6 +24,16 @@ PURE := ./internal/rollout ./internal/document ./internal/config ./internal/chan
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
+ACTIONLINT_VERSION := v1.7.12
+ACTIONLINT := bin/actionlint-$(ACTIONLINT_VERSION)
+ACT_VERSION := v0.2.89
+ACT := bin/act-$(ACT_VERSION)
+
+# The image that the action runs in. GO_IMAGE is what it is built with: without
+# one, an image made of Debian's packages and this machine's Go.
+IMAGE ?= gapless:$(VERSION)
+GO_IMAGE ?=
+
 .PHONY: help
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,20 +53,29 @@ demo-all: build ## run the demo by every strategy with every fault, one line eac
 .PHONY: test
 test: ## vet, then run all tests, with the race detector where it tells something and there is a C compiler
 	go vet $(PACKAGES)
-	go run ./scripts/postgresql
+	go run ./scripts/downloads
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
 	go test -timeout 8m $(PURE)
 	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(filter-out ./internal/phase,$(PURE)))") && \
 		go test $$race -short -timeout 8m $$rest
 
 .PHONY: lint
-lint: $(GOLANGCI) ## run golangci-lint (downloaded and built at the first time)
+lint: $(GOLANGCI) $(ACTIONLINT) ## run golangci-lint and actionlint (downloaded and built at the first time)
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run $(PACKAGES)
+	$(ACTIONLINT) .github/workflows/*.yml workflows-examples/*.yml
 
 .PHONY: build
 build: ## build the static binary bin/gapless
 	CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gapless ./cmd/gapless
+
+.PHONY: image
+image: ## build the action's image; GO_IMAGE=golang:1.26-bookworm takes a registry's Go
+	VERSION=$(VERSION) GO_IMAGE=$(GO_IMAGE) scripts/docker scripts/image $(IMAGE)
+
+.PHONY: test-act
+test-act: $(ACT) ## run the example workflows by act, the action as a container, against a fake GitHub
+	GAPLESS_TEST_ACT=$(CURDIR)/$(ACT) scripts/docker --or-skip go test -count 1 -v -timeout 20m ./internal/acttest
 
 .PHONY: generate
 generate: ## write the JSON Schemas, action.yml and the tables of its inputs and outputs
@@ -71,6 +90,10 @@ bench: ## run the benchmarks, beside nginx
 bench-judge: ## play 10,000 rollouts a row against the judge, Kayenta's rule and plain thresholds (up to an hour)
 	@go -C internal/verdict test -run '^TestComparison$$' -timeout 0 -rollouts $(ROLLOUTS) $(JUDGE)
 
+.PHONY: bench-image
+bench-image: image ## measure "docker run" of the image beside one that does nothing
+	scripts/docker go run ./scripts/benchimage $(IMAGE)
+
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZTIME (30s)
 	scripts/fuzz $(FUZZTIME) $(PACKAGES)
@@ -79,8 +102,13 @@ fuzz: ## run each fuzz test for FUZZTIME (30s)
 clean: ## remove what was built
 	rm -rf bin
 
-# Built apart from the module, so that its dependencies are not the product's.
-$(GOLANGCI):
-	mkdir -p bin/linter
-	GOBIN=$(CURDIR)/bin/linter GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
-	mv bin/linter/golangci-lint $@
+# Tools are built apart from the module, so that its dependencies are not the
+# product's. Each is there under its version.
+$(GOLANGCI): MODULE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+$(ACTIONLINT): MODULE := github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+$(ACT): MODULE := github.com/nektos/act@$(ACT_VERSION)
+
+$(GOLANGCI) $(ACTIONLINT) $(ACT):
+	mkdir -p bin/tool
+	GOBIN=$(CURDIR)/bin/tool GOFLAGS= go install $(MODULE)
+	mv bin/tool/$(notdir $(firstword $(subst @, ,$(MODULE)))) $@

@@ -98,8 +98,12 @@ var layers = []layer{
 		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
 	{name: "adapter", packages: adapters, imports: join(vocabulary, pure), libraries: anyLibrary},
 
+	// Writes text only; that it is a valid config is shown by its tests.
+	{name: "scaffold", packages: []string{"internal/scaffold"}, pure: true},
+	{name: "generator of examples", packages: []string{"internal/scaffold/generate"}, imports: []string{"internal/scaffold"}},
+
 	{name: "composition root", packages: []string{"internal/cli/..."}, libraries: anyLibrary,
-		imports: join(vocabulary, pure, adapters, []string{"internal/phase"})},
+		imports: join(vocabulary, pure, adapters, []string{"internal/phase", "internal/scaffold"})},
 	{name: "main", packages: []string{"cmd/gapless"}, imports: []string{"internal/cli"}},
 
 	// The demo drives the built gapless from outside, so it imports nothing of
@@ -107,7 +111,7 @@ var layers = []layer{
 	{name: "demo", packages: []string{"cmd/demo/..."}, libraries: anyLibrary,
 		imports: []string{"internal/rollout", "internal/pgtest", "internal/probe", "internal/ledger",
 			"internal/agent/api", "testdata/apps/addressbook"}},
-	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest"}},
+	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/githubtest"}},
 	{name: "example services", packages: []string{"testdata/apps/*"}, libraries: anyLibrary},
 	{name: "layout", packages: []string{"."}},
 }

@@ -16,8 +16,10 @@ import (
 // Process is the program's surroundings.
 type Process struct {
 	// Name is what the program was called as.
-	Name           string
-	Args           []string
+	Name string
+	Args []string
+	// Stdin is where questions are answered, if it is a terminal.
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
 	// Environ is the whole environment, as os.Environ gives it.
@@ -52,8 +54,10 @@ type commands struct {
 	Adopt    adoptCmd    `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
 	Status   statusCmd   `cmd:"" help:"Show record and reality side by side."`
 	Can      canCmd      `cmd:"" help:"List what a phase needs, met or not."`
+	Init     initCmd     `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
 	Validate validateCmd `cmd:"" help:"Check the config and the change files."`
 	Agent    agentCmd    `cmd:"" help:"Run services on this host: supervisor and router."`
+	Command  commandCmd  `cmd:"" hidden:"" help:"Find out what a comment asks for."`
 	Action   actionCmd   `cmd:"" hidden:"" help:"Run the phase that the inputs of a workflow's step ask for."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,7 +19,6 @@ import (
 	"github.com/gapless-deploy/gapless/internal/platform/local"
 	"github.com/gapless-deploy/gapless/internal/probe"
 	"github.com/gapless-deploy/gapless/internal/rollout"
-	"github.com/gapless-deploy/gapless/internal/store/dir"
 )
 
 // release is a config with the adapters that it asks for.
@@ -40,6 +40,9 @@ func (env *environment) compose(_ context.Context) (*release, error) {
 	if r.work.ChangeFiles, err = cfg.ReadChanges(); err != nil {
 		return nil, err
 	}
+	if env.job != nil {
+		r.work.Commit = env.job.SHA
+	}
 	client, err := env.agentClient(cfg.Target.Local)
 	if err != nil {
 		return nil, err
@@ -48,10 +51,19 @@ func (env *environment) compose(_ context.Context) (*release, error) {
 		Platform: local.New(client, local.Options{
 			Service: cfg.Service, Drain: cfg.Drain, SlowOver: cfg.Judge.Slow.Over, Sessions: cfg.Sessions,
 		}),
-		Store: dir.New(env.commands.State),
-		Meter: meter.New(client),
-		Clock: phase.SystemClock{},
-		Tell:  env.out.event,
+		Meter:   meter.New(client),
+		Clock:   phase.SystemClock{},
+		Tell:    env.out.event,
+		Journal: env.journal(cfg.Service),
+	}
+	if r.runner.Store, err = env.store(); err != nil {
+		return nil, err
+	}
+	if r.runner.Seal, err = env.seal(); err != nil {
+		return nil, err
+	}
+	if r.runner.Gates, err = env.gates(); err != nil {
+		return nil, err
 	}
 	if err := env.identify(r.runner); err != nil {
 		return nil, err
@@ -111,11 +123,12 @@ func (env *environment) identify(r *phase.Runner) error {
 	}
 	r.Holder = fmt.Sprintf("%s/%d-%s", host, os.Getpid(), hex.EncodeToString(nonce))
 	r.Writer = rollout.Writer{Run: r.Holder, Attempt: 1, Actor: env.Getenv("GITHUB_ACTOR")}
-	if run := env.Getenv("GITHUB_RUN_ID"); run != "" {
+	if run := env.Getenv("GITHUB_RUN_ID"); run != "" { // a plain step of a workflow
 		r.Writer.Run = run
-		if n, err := strconv.Atoi(env.Getenv("GITHUB_RUN_ATTEMPT")); err == nil {
-			r.Writer.Attempt = n
-		}
+	}
+	if j := env.job; j != nil {
+		r.Holder = fmt.Sprintf("run %d/%s/%s", j.RunID, j.Job, hex.EncodeToString(nonce))
+		r.Writer = rollout.Writer{Run: strconv.FormatInt(j.RunID, 10), Attempt: max(j.Attempt, 1), Actor: cmp.Or(j.TriggeringActor, j.Actor)}
 	}
 	if r.Writer.Actor == "" {
 		if u, err := user.Current(); err == nil {

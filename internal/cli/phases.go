@@ -171,9 +171,19 @@ func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Wo
 		return err
 	}
 	work.Config, work.ChangeFiles, work.Commit = r.work.Config, r.work.ChangeFiles, r.work.Commit
+	shown := &live{job: env.job, ctx: ctx}
+	if env.job != nil {
+		r.runner.Tell = func(e phase.Event) {
+			env.out.event(e)
+			shown.event(e)
+		}
+	}
 	res, err := r.runner.Run(ctx, work)
 	if err != nil {
 		return &blindError{work.Request.Phase, err}
+	}
+	if env.job != nil {
+		shown.end(res)
 	}
 	env.status = statusOf(res.Outcome)
 	return env.result(res)
@@ -257,32 +267,4 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 		env.status = exitNeedsPerson
 	}
 	return env.standing(st)
-}
-
-type planCmd struct {
-	revisionFlag
-	supersedeFlag
-	meantFlags
-}
-
-// Run shows what a release would do.
-func (c *planCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose(ctx)
-	if err != nil {
-		return err
-	}
-	r.work.Revision, r.work.Request.Supersede = c.Revision, c.Supersede
-	if r.work, err = c.work(r.work); err != nil {
-		return err
-	}
-	p, err := r.runner.Preview(ctx, r.work)
-	if err != nil {
-		return &blindError{rollout.Plan, err}
-	}
-	for _, pre := range p.Unmet {
-		if env.status == exitDone {
-			env.status = statusOf(pre.Else)
-		}
-	}
-	return env.preview(r.cfg, p)
 }

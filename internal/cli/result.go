@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gapless-deploy/gapless/internal/change"
-	"github.com/gapless-deploy/gapless/internal/config"
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/report"
@@ -18,7 +16,9 @@ import (
 func (env *environment) result(res phase.Result) error {
 	var page *report.Page
 	if res.State != nil {
-		p := report.Rollout(viewOf(res))
+		v := viewOf(res)
+		v.RunURL = env.runURL()
+		p := report.Rollout(v)
 		page = &p
 	}
 	var err error
@@ -72,6 +72,14 @@ func schemaOf(res phase.Result) string {
 	return "schema unchanged"
 }
 
+// runURL is the page of the workflow's run; empty outside of one.
+func (env *environment) runURL() string {
+	if env.job == nil {
+		return ""
+	}
+	return env.job.RunURL()
+}
+
 func viewOf(res phase.Result) report.View {
 	return report.View{
 		Record: res.Record, State: *res.State, Seen: seen(res), Now: res.Seen.At, Next: nextOf(res.Next, res.GateDigest),
@@ -82,7 +90,7 @@ func nextOf(n plan.Next, gateDigest string) *report.Next {
 	if n.Phase == "" {
 		return nil
 	}
-	return &report.Next{Phase: n.Phase, Command: n.Command(), Asked: n.Asked, GateDigest: gateDigest}
+	return &report.Next{Phase: n.Phase, Command: n.Command(), Asked: n.Asked, Gate: n.Gate, GateDigest: gateDigest}
 }
 
 // resultVersion is the form of the JSON result.
@@ -150,76 +158,10 @@ func (env *environment) page(p report.Page, value any) error {
 	return env.out.print(p.Terminal(env.out.width(), env.out.color()))
 }
 
-func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
-	o := p.Opening
-	v := report.PlanView{
-		Service: cfg.Service, Candidate: o.Candidate, Stable: o.Stable, Strategy: o.Strategy, Target: o.Target, Side: o.Side,
-		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings, Lints: plan.Lints(cfg),
-		PerMinute: p.Traffic.PerMinute, Errors: p.Traffic.Errors, Slow: p.Traffic.Slow,
-		Intent: o.Intent, PlanDigest: p.PlanDigest, GateDigest: p.GateDigest,
-		Next: &report.Next{Phase: p.Next.Phase, Command: string(p.Next.Phase) + " --revision " + o.Candidate.ID, Asked: p.Next.Asked},
-	}
-	if !o.Stable.Zero() {
-		v.Weights = cfg.Strategy.Weights(o.Spec.Instances)
-	}
-	for _, s := range p.Steps {
-		v.Steps = append(v.Steps, report.PlanStep{
-			Weight: s.Weight, Bake: cfg.Strategy.Watching().Bake, Requests: s.PassRequests, Pass: s.Pass, Effect: s.Effect, Detect: s.Detect,
-		})
-	}
-	for _, c := range p.Changes {
-		v.Changes = append(v.Changes, planChange(c))
-	}
-	for _, pre := range p.Unmet {
-		v.Needs = append(v.Needs, report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How})
-	}
-	page := report.Plan(v)
-	return errors.Join(env.page(page, v), env.handOn(planned(cfg, p), &page))
-}
-
-// planned is the result of a plan.
-func planned(cfg *config.Config, p phase.Preview) result {
-	r := result{
-		Version: resultVersion, Service: cfg.Service, Rollout: p.Rollout, Phase: rollout.Plan, Outcome: rollout.Done,
-		Serving: p.Seen.Serving(), Next: p.Next.Command(), NextPhase: p.Next.Phase, WaitingFor: p.Next.Waits,
-		PlanDigest: p.PlanDigest, GateDigest: p.GateDigest, Warnings: p.Warnings,
-	}
-	if len(p.Unmet) > 0 {
-		first := p.Unmet[0]
-		r.Outcome, r.Reason, r.Hint, r.WaitingFor = first.Else, first.Text, first.How, first.Text
-	}
-	if m := p.Seen.Mark; m != nil {
-		r.Head = m.Head
-	}
-	return r
-}
-
-func planChange(c phase.ChangePreview) report.PlanChange {
-	f := c.Facts
-	p := report.PlanChange{
-		ID: c.Change.ID, Name: c.Change.Name, Table: c.Change.Table, State: f.State, Rows: f.Rows, Bytes: f.Bytes,
-		Backfill: f.Backfill, Warnings: f.Warnings,
-	}
-	for _, s := range change.ExpandSteps(c.Change) {
-		p.Steps = append(p.Steps, report.PlanLock{Step: s.ID, Lock: s.Kind.Lock()})
-	}
-	for _, column := range c.Change.Dropped() {
-		p.Drops = append(p.Drops, "column "+column)
-	}
-	for _, d := range f.Dependents {
-		switch d.Fate {
-		case change.Dropped:
-			p.Drops = append(p.Drops, d.Kind+" "+d.Name)
-		case change.Blocks:
-			p.Blocks = append(p.Blocks, d.Kind+" "+d.Name)
-		case change.Stays:
-		}
-	}
-	return p
-}
-
 func (env *environment) standing(st phase.Status) error {
-	page := report.Status(statusView(st))
+	v := statusView(st)
+	v.RunURL = env.runURL()
+	page := report.Status(v)
 	return errors.Join(env.page(page, resultOf(st.Result)), env.handOn(resultOf(st.Result), &page))
 }
 

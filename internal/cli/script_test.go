@@ -88,13 +88,28 @@ func programs(t testing.TB) string {
 			t.Fatalf("go %s: %v\n%s", args[0], err, out)
 		}
 	}
+	if err := os.Symlink("gapless", filepath.Join(dir, postName)); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { play(t, "script", scriptCommands()) }
+
+type scriptCommand = func(*testscript.TestScript, bool, []string)
+
+func scriptCommands() map[string]scriptCommand {
+	return map[string]scriptCommand{
+		"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits,
+		"until": until, "survive": survive, "asks": asks, "sticks": sticks,
+	}
+}
+
+// play runs the scripts in a directory of testdata.
+func play(t *testing.T, dir string, commands map[string]scriptCommand) {
 	built := programs(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("..", "..", "testdata", "script"),
+		Dir:                 filepath.Join("..", "..", "testdata", dir),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -114,9 +129,7 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits, "until": until, "survive": survive, "asks": asks, "sticks": sticks,
-		},
+		Cmds: commands,
 	})
 }
 
@@ -125,6 +138,7 @@ type stage struct {
 	tb      testing.TB
 	agent   *exec.Cmd
 	traffic func() ledger.Summary
+	hub     *hub
 }
 
 func stageOf(ts *testscript.TestScript) *stage {

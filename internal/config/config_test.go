@@ -153,8 +153,8 @@ func TestLoadRefusesWhatIsNotThere(t *testing.T) {
 }
 
 func TestIntent(t *testing.T) {
-	base := config.Intent([]byte("a"), map[string][]byte{"x": []byte("1"), "y": []byte("2")}, "local")
-	if base != config.Intent([]byte("a"), map[string][]byte{"y": []byte("2"), "x": []byte("1")}, "local") {
+	base := config.Intent([]byte("a"), []rollout.File{{Name: "x", Data: []byte("1")}, {Name: "y", Data: []byte("2")}}, "local")
+	if base != config.Intent([]byte("a"), []rollout.File{{Name: "y", Data: []byte("2")}, {Name: "x", Data: []byte("1")}}, "local") {
 		t.Error("the same intent has two digests")
 	}
 	if want := 64; len(base) != want {
@@ -162,13 +162,13 @@ func TestIntent(t *testing.T) {
 	}
 	seen := map[string]string{base: "base"}
 	for name, digest := range map[string]string{
-		"config":         config.Intent([]byte("b"), map[string][]byte{"x": []byte("1"), "y": []byte("2")}, "local"),
-		"change":         config.Intent([]byte("a"), map[string][]byte{"x": []byte("1"), "y": []byte("3")}, "local"),
-		"change's name":  config.Intent([]byte("a"), map[string][]byte{"x": []byte("1"), "z": []byte("2")}, "local"),
-		"swapped":        config.Intent([]byte("a"), map[string][]byte{"x": []byte("2"), "y": []byte("1")}, "local"),
-		"one less":       config.Intent([]byte("a"), map[string][]byte{"x": []byte("1")}, "local"),
-		"target":         config.Intent([]byte("a"), map[string][]byte{"x": []byte("1"), "y": []byte("2")}, "other"),
-		"forged in name": config.Intent([]byte("a"), map[string][]byte{"x\" 1\nchange \"y": []byte("2")}, "local"),
+		"config":         config.Intent([]byte("b"), []rollout.File{{Name: "x", Data: []byte("1")}, {Name: "y", Data: []byte("2")}}, "local"),
+		"change":         config.Intent([]byte("a"), []rollout.File{{Name: "x", Data: []byte("1")}, {Name: "y", Data: []byte("3")}}, "local"),
+		"change's name":  config.Intent([]byte("a"), []rollout.File{{Name: "x", Data: []byte("1")}, {Name: "z", Data: []byte("2")}}, "local"),
+		"swapped":        config.Intent([]byte("a"), []rollout.File{{Name: "x", Data: []byte("2")}, {Name: "y", Data: []byte("1")}}, "local"),
+		"one less":       config.Intent([]byte("a"), []rollout.File{{Name: "x", Data: []byte("1")}}, "local"),
+		"target":         config.Intent([]byte("a"), []rollout.File{{Name: "x", Data: []byte("1")}, {Name: "y", Data: []byte("2")}}, "other"),
+		"forged in name": config.Intent([]byte("a"), []rollout.File{{Name: "x\" 1\nchange \"y", Data: []byte("2")}}, "local"),
 	} {
 		if other, ok := seen[digest]; ok {
 			t.Errorf("%s has the digest of %s", name, other)

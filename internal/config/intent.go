@@ -4,18 +4,21 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // Intent is the digest of what a user asks for: the config's bytes, the bytes of
 // each change by its path in the config, and the target. It is the hex SHA-256
 // of a statement with one line for each of them; paths are quoted, so that no
 // arrangement of the same bytes can stand for another.
-func Intent(configBytes []byte, changes map[string][]byte, target string) string {
+func Intent(configBytes []byte, changes []rollout.File, target string) string {
 	statement := fmt.Appendf(nil, "config %s\n", digest(configBytes))
-	for _, path := range slices.Sorted(maps.Keys(changes)) {
-		statement = fmt.Appendf(statement, "change %q %s\n", path, digest(changes[path]))
+	byName := func(a, b rollout.File) int { return strings.Compare(a.Name, b.Name) }
+	for _, f := range slices.SortedFunc(slices.Values(changes), byName) {
+		statement = fmt.Appendf(statement, "change %q %s\n", f.Name, digest(f.Data))
 	}
 	return digest(fmt.Appendf(statement, "target %q\n", target))
 }

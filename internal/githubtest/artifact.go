@@ -25,7 +25,7 @@ type Artifact struct {
 	sent      []string // ids of blocks, in the order in which they came
 	content   []byte   // once the list of blocks is put
 	committed bool
-	finalized bool
+	finished  bool
 	created   time.Time
 	expires   time.Time
 }
@@ -60,7 +60,7 @@ func (job *Job) RawArtifact(name string, content []byte) *Artifact {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := job.newArtifact(name, time.Time{})
-	a.content, a.committed, a.finalized = content, true, true
+	a.content, a.committed, a.finished = content, true, true
 	return a
 }
 
@@ -88,7 +88,10 @@ func zipped(files map[string][]byte) ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("zip: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // Expire ends the time for which an artifact is kept.
@@ -102,7 +105,7 @@ func (s *Server) Expire(a *Artifact) {
 func (run *Run) Artifacts() []*Artifact {
 	run.s.mu.Lock()
 	defer run.s.mu.Unlock()
-	return run.finalized()
+	return run.finished()
 }
 
 // Content is the zip file that was uploaded.
@@ -125,8 +128,8 @@ func (a *Artifact) remove() {
 	delete(run.s.blobs, a.blob)
 }
 
-func (run *Run) finalized() []*Artifact {
-	return slices.DeleteFunc(slices.Clone(run.artifacts), func(a *Artifact) bool { return !a.finalized })
+func (run *Run) finished() []*Artifact {
+	return slices.DeleteFunc(slices.Clone(run.artifacts), func(a *Artifact) bool { return !a.finished })
 }
 
 func (a *Artifact) view() object {
@@ -148,7 +151,7 @@ func artifactOperations() map[string]*operation {
 			var all []*Artifact
 			for _, run := range c.runs {
 				if run.repo == c.repo {
-					all = append(all, run.finalized()...)
+					all = append(all, run.finished()...)
 				}
 			}
 			return c.artifacts(all)
@@ -158,7 +161,7 @@ func artifactOperations() map[string]*operation {
 			if run == nil {
 				return notFound()
 			}
-			return c.artifacts(run.finalized())
+			return c.artifacts(run.finished())
 		}},
 		"GET /repos/{owner}/{repo}/actions/artifacts/{artifact_id}": {needs: reading, serve: func(c *call) answer {
 			if a := c.artifact(); a != nil {
@@ -198,7 +201,7 @@ func (c *call) artifact() *Artifact {
 		return nil
 	}
 	for _, run := range c.runs {
-		i := slices.IndexFunc(run.artifacts, func(a *Artifact) bool { return a.ID == id && a.finalized })
+		i := slices.IndexFunc(run.artifacts, func(a *Artifact) bool { return a.ID == id && a.finished })
 		if i >= 0 && run.repo == c.repo {
 			return run.artifacts[i]
 		}

@@ -95,7 +95,7 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *Artifact) put(r *http.Request, content []byte) *blobError {
-	if a.finalized {
+	if a.finished {
 		return &blobError{http.StatusConflict, "BlobImmutableDueToPolicy", "This operation is not permitted as the blob is immutable."}
 	}
 	switch query := r.URL.Query(); query.Get("comp") {

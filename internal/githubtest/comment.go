@@ -86,7 +86,7 @@ func (c *Comment) Body() string {
 // Author is the login of who wrote it.
 func (c *Comment) Author() string { return c.author.login }
 
-// Edit changes what it says, a second after anything before.
+// Edit changes what it says, a second or more after it was made.
 func (c *Comment) Edit(body string) {
 	c.repo.s.mu.Lock()
 	defer c.repo.s.mu.Unlock()

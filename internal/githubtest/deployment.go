@@ -48,7 +48,8 @@ func (r *Repository) Deployments(environment string) []*Deployment {
 	return of
 }
 
-// DeploymentStatus is a status as it was sent.
+// DeploymentStatus is a status as it was sent; GitHub itself sends those of a
+// job that waits, runs and ends.
 type DeploymentStatus struct{ State, Description, LogURL, EnvironmentURL string }
 
 // Statuses returns its statuses, oldest first.

@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -96,10 +97,8 @@ func (e *Environment) takes(run *Run) bool {
 		return isBranch && e.repo.protected[branch]
 	case CustomBranches:
 		return slices.ContainsFunc(e.patterns, func(p branchPattern) bool {
-			fits, err := path.Match(p.name, strings.TrimPrefix(run.ref, "refs/"))
-			if isBranch {
-				fits, err = path.Match(p.name, branch)
-			}
+			// Of what is no branch the pattern is the whole ref, "refs/pull/*/merge".
+			fits, err := path.Match(p.name, branch)
 			return err == nil && fits
 		})
 	default:
@@ -129,7 +128,7 @@ func (run *Run) review(environment, login, state string) {
 	if e == nil || !slices.Contains(e.reviewers, s.user(login)) {
 		s.tb.Fatalf("githubtest: %s is no reviewer of environment %s", login, environment)
 	}
-	if e.preventSelfReview && run.spec.Actor == login {
+	if e.preventSelfReview && (run.spec.Actor == login || run.triggeredBy == login) {
 		s.tb.Fatalf("githubtest: environment %s prevents that %s reviews their own run", environment, login)
 	}
 	found := false
@@ -138,6 +137,8 @@ func (run *Run) review(environment, login, state string) {
 			found = true
 			if job.approved = state == "approved"; !job.approved {
 				job.complete("failure")
+			} else {
+				job.tellDeployment(job.status())
 			}
 		}
 	}
@@ -174,10 +175,10 @@ func (e *Environment) reviewersView() []object {
 	})
 }
 
-func (e *Environment) url() string { return e.repo.url() + "/environments/" + e.Name }
+func (e *Environment) url() string { return e.repo.url() + "/environments/" + url.PathEscape(e.Name) }
 
 func (e *Environment) htmlURL() string {
-	return e.repo.htmlURL() + "/deployments/activity_log?environments_filter=" + e.Name
+	return e.repo.htmlURL() + "/deployments/activity_log?environments_filter=" + url.QueryEscape(e.Name)
 }
 
 func (run *Run) approvalView(a approval) object {

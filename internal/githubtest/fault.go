@@ -1,10 +1,13 @@
 package githubtest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -51,19 +54,38 @@ func (s *Server) nextFault(r *http.Request) *Fault {
 	return nil
 }
 
-// Status refuses a request with a status and the body that GitHub gives; 429
-// and 5xx as its load balancer does.
+// On matches requests with a method, any when it is empty, and a path that
+// ends so.
+func On(method, pathEnds string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return (method == "" || r.Method == method) && strings.HasSuffix(r.URL.Path, pathEnds)
+	}
+}
+
+// Status refuses a request with a status such as 403, 404, 409, 422, 429, 500,
+// 502 or 503, and the body that the part of GitHub which is asked gives with
+// it: REST, the artifact service or the store of blobs.
 func Status(code int) Fault {
+	return Fault{func(s *Server, w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, twirpPrefix):
+			s.write(w, answer{status: code, body: twirpError{twirpCode(code), http.StatusText(code)}})
+		case strings.HasPrefix(r.URL.Path, blobPrefix):
+			blobError{code, strings.ReplaceAll(http.StatusText(code), " ", ""), http.StatusText(code)}.write(s, w)
+		default:
+			s.write(w, failed(code, restMessage(code)))
+		}
+	}}
+}
+
+func restMessage(code int) string {
 	message := map[int]string{
 		http.StatusForbidden: "Resource not accessible by integration", http.StatusNotFound: "Not Found",
 		http.StatusConflict: "Conflict", http.StatusUnprocessableEntity: "Validation Failed",
 		http.StatusTooManyRequests: "Too Many Requests", http.StatusInternalServerError: "Server Error",
 		http.StatusBadGateway: "Server Error", http.StatusServiceUnavailable: "No server is currently available to service your request.",
 	}[code]
-	if message == "" {
-		message = http.StatusText(code)
-	}
-	return answering(func(*Server) answer { return failed(code, message) })
+	return cmp.Or(message, http.StatusText(code))
 }
 
 func answering(given func(*Server) answer) Fault {
@@ -73,9 +95,10 @@ func answering(given func(*Server) answer) Fault {
 // SecondaryLimit is GitHub's secondary rate limit, with 403 or 429.
 func SecondaryLimit(code int, retryAfter time.Duration) Fault {
 	return answering(func(*Server) answer {
-		given := failed(code, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
-		given.header = map[string]string{"Retry-After": strconv.Itoa(int(retryAfter.Seconds()))}
-		return given
+		return answer{status: code, header: map[string]string{"Retry-After": strconv.Itoa(int(retryAfter.Seconds()))}, body: object{
+			"message":           "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+			"documentation_url": "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits",
+		}}
 	})
 }
 
@@ -89,7 +112,8 @@ func PrimaryLimit(resets time.Duration) Fault {
 	})
 }
 
-// Reset cuts the connection without an answer; nothing was done.
+// Reset cuts the connection without an answer; nothing was done. Go's own
+// transport repeats a GET at once where the connection had served before.
 func Reset() Fault {
 	return Fault{func(*Server, http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }}
 }
@@ -144,8 +168,6 @@ func Slow(proceed <-chan struct{}) Fault {
 func record(w http.ResponseWriter, r *http.Request, next http.Handler) *httptest.ResponseRecorder {
 	whole := httptest.NewRecorder()
 	next.ServeHTTP(whole, r)
-	for name, values := range whole.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), whole.Header())
 	return whole
 }

@@ -46,6 +46,7 @@ type Job struct {
 	runtime     string
 	idRequest   string
 	dir         string // of the files that it gets
+	steps       int    // so far
 }
 
 // Job starts a job. It waits where its environment is protected, see
@@ -69,8 +70,10 @@ func (run *Run) Job(spec JobSpec) *Job {
 		delete(job.permissions, IDToken)
 	}
 	s.tokens[job.token] = &token{job: job}
-	job.runtime = s.signed(object{"scp": fmt.Sprintf("Actions.ExampleScope Actions.Results:%s:%s", run.backend[run.attempt], job.backend),
-		"iss": s.Issuer(), "exp": s.now().Add(jobLimit).Unix(), "nbf": s.now().Unix(), "trust_tier": "3"})
+	job.runtime = s.signed(object{
+		"scp": fmt.Sprintf("Actions.ExampleScope Actions.Results:%s:%s", run.backend[run.attempt], job.backend),
+		"iss": s.Issuer(), "exp": s.now().Add(jobLimit).Unix(), "nbf": s.now().Unix(), "trust_tier": "3",
+	})
 	s.runtime[job.runtime] = job
 	if job.permissions[IDToken] == Write {
 		job.idRequest = newSecret("")
@@ -80,7 +83,7 @@ func (run *Run) Job(spec JobSpec) *Job {
 	if spec.Environment != "" {
 		job.environment = run.repo.environment(spec.Environment)
 		job.deployment = run.repo.deploy(run.sha, run.ref, spec.Environment, s.users[botLogin])
-		if !job.environment.takes(run) {
+		if job.tellDeployment(job.status()); !job.environment.takes(run) {
 			job.complete("failure")
 		}
 	}
@@ -126,6 +129,7 @@ func (job *Job) Bypass() {
 		s.tb.Fatalf("githubtest: administrators may not bypass the protection of job %s", job.Name)
 	}
 	job.approved, job.created = true, s.now().Add(-job.environment.wait)
+	job.tellDeployment(inProgressStatus)
 }
 
 // Complete ends the job with a conclusion such as "success", "failure" or
@@ -137,10 +141,30 @@ func (job *Job) Complete(conclusion string) {
 }
 
 func (job *Job) complete(conclusion string) {
-	if job.conclusion == "" {
-		job.conclusion = conclusion
+	if job.conclusion != "" {
+		return
 	}
+	job.conclusion = conclusion
+	if conclusion != "success" {
+		conclusion = "failure"
+	}
+	job.tellDeployment(conclusion)
 }
+
+// tellDeployment adds the status that GitHub gives the deployment of a job.
+func (job *Job) tellDeployment(state string) {
+	if job.deployment == nil {
+		return
+	}
+	if state == waitingStatus {
+		state = "pending" // statuses know no other word
+	}
+	s := job.run.s
+	job.deployment.statuses = append(job.deployment.statuses, deploymentStatus{s.newID(),
+		object{"state": state, "log_url": job.htmlURL()}, s.users[botLogin], s.now()})
+}
+
+func (job *Job) htmlURL() string { return fmt.Sprintf("%s/job/%d", job.run.htmlURL(), job.ID) }
 
 // Token is the token that INPUT_GITHUB-TOKEN has.
 func (job *Job) Token() string { return job.token }
@@ -152,7 +176,7 @@ func (job *Job) view() object {
 		"id": job.ID, "name": job.Name, "run_id": job.run.ID, "run_attempt": job.attempt, "status": job.status(),
 		"conclusion": nil, "head_sha": job.run.headSHA, "head_branch": job.run.branch, "workflow_name": job.run.spec.Name,
 		"created_at": job.created, "started_at": job.created, "completed_at": nil, "labels": []string{"ubuntu-latest"},
-		"run_url": job.run.url(), "url": job.url(), "html_url": fmt.Sprintf("%s/job/%d", job.run.htmlURL(), job.ID),
+		"run_url": job.run.url(), "url": job.url(), "html_url": job.htmlURL(),
 		"steps": []object{},
 	}
 	if job.conclusion != "" {

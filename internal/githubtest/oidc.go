@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -32,7 +33,7 @@ func (s *Server) Issuer() string { return s.URL() + issuerPath }
 func (s *Server) RotateKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addKey()
+	s.addKey(newKey())
 }
 
 // ForgetKeys makes a new key and publishes no other: tokens from before can
@@ -41,16 +42,29 @@ func (s *Server) ForgetKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys = nil
-	s.addKey()
+	s.addKey(newKey())
 }
 
-func (s *Server) addKey() {
+// firstKey is every server's first key: making one takes long.
+//
+//nolint:gochecknoglobals // The testing package offers no other place that outlives a test.
+var firstKey = sync.OnceValues(newKey)
+
+func newKey() (signingKey, error) {
 	const bits = 2048
 	private, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
-		s.tb.Fatalf("githubtest: %v", err)
+		return signingKey{}, fmt.Errorf("make key: %w", err)
 	}
-	s.keys = append(s.keys, signingKey{rand.Text(), private})
+	return signingKey{rand.Text(), private}, nil
+}
+
+func (s *Server) addKey(key signingKey, err error) {
+	if err != nil {
+		s.tb.Errorf("githubtest: %v", err)
+		return
+	}
+	s.keys = append(s.keys, key)
 }
 
 // signed returns claims as a JWT; the lock is held.
@@ -60,11 +74,12 @@ func (s *Server) signed(claims object) string {
 		jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key.private, KeyID: key.id}},
 		(&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
-		s.tb.Fatalf("githubtest: %v", err)
+		s.tb.Errorf("githubtest: sign: %v", err)
+		return ""
 	}
 	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
-		s.tb.Fatalf("githubtest: %v", err)
+		s.tb.Errorf("githubtest: sign: %v", err)
 	}
 	return token
 }

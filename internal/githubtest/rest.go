@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -127,7 +128,7 @@ func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	given := op.answer(&call{Server: s, request: r, params: params, body: body})
-	given, err = s.checked(op, input, given)
+	given, err = s.checked(r.Context(), op, input, given)
 	s.mu.Unlock()
 	if err != nil {
 		s.tb.Errorf("githubtest: the answer %d to %s %s is not as GitHub describes it: %v", given.status, r.Method, r.URL, err)
@@ -195,7 +196,7 @@ func (o *operation) answer(c *call) answer {
 func (o *operation) params(name string) bool { return slices.Contains(o.segments, "{"+name+"}") }
 
 // checked completes an answer and holds it against the description.
-func (s *Server) checked(op *operation, input *openapi3filter.RequestValidationInput, given answer) (answer, error) {
+func (s *Server) checked(ctx context.Context, op *operation, input *openapi3filter.RequestValidationInput, given answer) (answer, error) {
 	given = s.headed(given)
 	described := op.route.Operation.Responses.Status(given.status)
 	if described == nil {
@@ -226,7 +227,7 @@ func (s *Server) checked(op *operation, input *openapi3filter.RequestValidationI
 	}
 	output := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: given.status,
 		Header: header, Options: input.Options}
-	return given, openapi3filter.ValidateResponse(input.Request.Context(), output.SetBodyBytes(encoded))
+	return given, openapi3filter.ValidateResponse(ctx, output.SetBodyBytes(encoded))
 }
 
 // headed adds what each answer of the REST API has.

@@ -30,14 +30,31 @@ type twirpError struct {
 
 func (e *twirpError) Error() string { return e.Code + ": " + e.Msg }
 
-// status returns the HTTP status of a code.
-func (e *twirpError) status() int {
+// twirpStatuses are the HTTP statuses of codes.
+func twirpStatuses() map[string]int {
 	return map[string]int{
 		"malformed": http.StatusBadRequest, "invalid_argument": http.StatusBadRequest,
 		"unauthenticated": http.StatusUnauthorized, "permission_denied": http.StatusForbidden,
 		"bad_route": http.StatusNotFound, "not_found": http.StatusNotFound,
 		"already_exists": http.StatusConflict, "failed_precondition": http.StatusPreconditionFailed,
-	}[e.Code]
+	}
+}
+
+// twirpCode returns the code that goes with a status when no handler gave one.
+func twirpCode(status int) string {
+	switch status {
+	case http.StatusForbidden:
+		return "permission_denied"
+	case http.StatusNotFound:
+		return "not_found"
+	case http.StatusConflict:
+		return "already_exists"
+	case http.StatusTooManyRequests:
+		return "resource_exhausted"
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return "unavailable"
+	}
+	return "internal"
 }
 
 func refuse(code, format string, args ...any) error {
@@ -76,22 +93,20 @@ type (
 )
 
 func (s *Server) serveTwirp(w http.ResponseWriter, r *http.Request) {
-	answer, err := s.callTwirp(w, r)
+	said, err := s.callTwirp(w, r)
 	status := http.StatusOK
-	var body any = answer
+	var body any = said
 	if err != nil {
 		var refused *twirpError
 		if !errors.As(err, &refused) {
 			refused = &twirpError{"malformed", err.Error()}
 		}
-		status, body = refused.status(), refused
+		status, body = twirpStatuses()[refused.Code], refused
 	} else if s.camelCase {
-		body = camel(answer)
+		body = camel(said)
 	}
-	s.write(w, twirpAnswer(status, body))
+	s.write(w, answer{status: status, body: body})
 }
-
-func twirpAnswer(status int, body any) answer { return answer{status: status, body: body} }
 
 func (s *Server) callTwirp(w http.ResponseWriter, r *http.Request) (object, error) {
 	if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); media != "application/json" {
@@ -175,7 +190,7 @@ func (job *Job) finalizeArtifact(r finalizeRequest) (object, error) {
 	}
 	a := job.named(r.Name, job.attempt)
 	switch {
-	case a == nil || a.finalized || a.job != job:
+	case a == nil || a.finished || a.job != job:
 		return nil, refuse("not_found", "no upload of artifact %q is open", r.Name)
 	case !a.committed:
 		return nil, refuse("failed_precondition", "nothing was uploaded for artifact %q", r.Name)
@@ -184,7 +199,7 @@ func (job *Job) finalizeArtifact(r finalizeRequest) (object, error) {
 	case r.Hash != a.digest():
 		return nil, refuse("invalid_argument", "hash is %q, that of the upload is %s", r.Hash, a.digest())
 	}
-	a.finalized, a.created = true, job.run.s.now()
+	a.finished, a.created = true, job.run.s.now()
 	return object{"ok": true, "artifact_id": strconv.FormatInt(a.ID, 10)}, nil
 }
 
@@ -205,7 +220,7 @@ func (job *Job) listArtifacts(r listRequest) (object, error) {
 		return nil, err
 	}
 	found := []object{}
-	for _, a := range job.run.finalized() {
+	for _, a := range job.run.finished() {
 		id := strconv.FormatInt(a.ID, 10)
 		if a.expired() || r.NameFilter != nil && *r.NameFilter != a.Name || r.IDFilter != nil && *r.IDFilter != id {
 			continue
@@ -221,7 +236,7 @@ func (job *Job) listArtifacts(r listRequest) (object, error) {
 
 // ofRun returns a finished artifact by the ids that the list gives it.
 func (job *Job) ofRun(r nameRequest) (*Artifact, error) {
-	for _, a := range job.run.finalized() {
+	for _, a := range job.run.finished() {
 		if a.Name == r.Name && r.Run == a.run().backend[a.job.attempt] && r.Job == a.job.backend && !a.expired() {
 			return a, nil
 		}

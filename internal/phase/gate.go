@@ -28,6 +28,7 @@ func (s *session) gate(ctx context.Context) error {
 		return nil
 	}
 	if s.resumes() {
+		s.expect = s.in.State.Begun.Digest
 		return nil
 	}
 	to := rollout.Weight(0)

@@ -189,10 +189,16 @@ func (s *session) ended(end plan.End) rollout.Ended {
 func (s *session) finish(ctx context.Context, end plan.End) error {
 	errs := s.observe(ctx)
 	release := func(m *rollout.Mark) { m.Lease = nil }
-	if s.begun {
+	switch noted := s.record.Head() != s.saved.Head() && !s.unrecorded; {
+	case s.begun:
 		errs = errors.Join(errs, s.write(ctx, release, s.ended(end)))
-	} else if err := s.stamp(ctx, release); !errors.Is(err, errTakenOver) {
-		errs = errors.Join(errs, err)
+	case noted:
+		errs = errors.Join(errs, s.save(ctx, release))
+	default:
+		err := s.stamp(ctx, release)
+		if !errors.Is(err, errTakenOver) {
+			errs = errors.Join(errs, err)
+		}
 	}
 	if s.unlock != nil {
 		errs = errors.Join(errs, s.unlock(ctx))

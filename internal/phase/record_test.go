@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -203,5 +204,54 @@ func TestARolloutCannotTakeItsOwnGateAway(t *testing.T) {
 		deploy.Revision = "v3"
 		expect(t, run(t, w, deploy), rollout.Done)
 		expect(t, run(t, w, work(rollout.Promote, "", 50)), rollout.Done)
+	})
+}
+
+// TestAllJobsRunAgainFindTheirWorkDone: also when the rollout is over.
+func TestAllJobsRunAgainFindTheirWorkDone(t *testing.T) {
+	for _, moves := range [][]move{release(), inOneMove(), batchwise(rollingStop)} {
+		stage(t, firstRelease(), func(t *testing.T, w *world) {
+			id := ""
+			for i, m := range moves[1:] {
+				pass(m.wait)
+				m.work.Rollout = id
+				expect(t, run(t, w, m.work), m.want)
+				id = w.mark.Rollout
+				before := picture(w)
+				for _, earlier := range moves[1 : i+2] {
+					earlier.work.Rollout = id
+					expect(t, run(t, w, earlier.work), rollout.Done)
+				}
+				if after := picture(w); after != before {
+					t.Fatalf("after %s, run again, it was\n%s\nand is\n%s", m.name, before, after)
+				}
+			}
+		})
+	}
+}
+
+// slow is a store that never finds what it looks for.
+type slow struct{ phase.Store }
+
+func (slow) Load(ctx context.Context, _ string, _ rollout.Head) (rollout.Record, error) {
+	<-ctx.Done()
+	return rollout.Record{}, context.Cause(ctx)
+}
+
+// TestTheWayBackDoesNotWaitForTheRecord: traffic is back within seconds also
+// where the store looks for it for ever.
+func TestTheWayBackDoesNotWaitForTheRecord(t *testing.T) {
+	stage(t, release()[:4], func(t *testing.T, w *world) {
+		r := w.runner()
+		r.Store = slow{w}
+		began := time.Now()
+		res, err := r.Run(t.Context(), work(rollout.Rollback, "", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, res, rollout.Done)
+		if took := time.Since(began); took > 6*time.Second || w.split.Blue != rollout.Full {
+			t.Errorf("took %s\n%s", took, picture(w))
+		}
 	})
 }

@@ -220,6 +220,7 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	cfg := s.in.Config
 	if st := s.in.State; st != nil && !s.in.Fresh {
 		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
+		s.in.Unchanged = st.Opening.Intent == config.Intent(s.work.Config.Data, s.work.ChangeFiles, st.Opening.Target)
 		return s.asked()
 	}
 	id, err := rollout.ParseRevisionID(s.work.Revision)
@@ -229,7 +230,7 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	if s.in.Spec, err = cfg.Spec(id); err != nil {
 		return err
 	}
-	intent := config.Intent(file.Data, contents(changes), cfg.Target.String())
+	intent := config.Intent(file.Data, changes, cfg.Target.String())
 	o := rollout.Opened{
 		Candidate: s.in.Spec.Revision, Strategy: cfg.Strategy.Kind(), Target: cfg.Target.String(), Spec: s.in.Spec,
 		Config: file, Changes: changes, Owed: owed, Side: rollout.Blue, Intent: intent, Commit: s.work.Commit,
@@ -283,14 +284,6 @@ func (s *session) asked() error {
 	}
 	s.in.Spec, err = cfg.Spec(id)
 	return err
-}
-
-func contents(files []rollout.File) map[string][]byte {
-	m := make(map[string][]byte, len(files))
-	for _, f := range files {
-		m[f.Name] = f.Data
-	}
-	return m
 }
 
 // observe looks at the platform again and keeps the fold up to date.

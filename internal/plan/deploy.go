@@ -10,9 +10,8 @@ import (
 // warmed up, at weight 0. A first release goes on to all of the traffic.
 func decideDeploy(in Input) Decision {
 	s := in.State
-	superseded := in.Fresh && in.Request.Supersede
-	if s != nil && s.Stage == rollout.StageSettled && in.WentBack && !superseded {
-		return wentBack(in)
+	if d, ok := afterWayBack(in); ok {
+		return d
 	}
 	if d, ok := begin(in); ok {
 		return d
@@ -45,6 +44,19 @@ func decideDeploy(in Input) Decision {
 		return do(Shift{Side: side, From: 0, To: rollout.Full, Reason: "first release"})
 	}
 	return end(rollout.Done, fmt.Sprintf("candidate %s stands on side %s at 0%%, smoke-tested and warm", cand, side), "")
+}
+
+// afterWayBack ends a phase that has finished the way back of its own
+// candidate. One that was asked for another revision goes on to that.
+func afterWayBack(in Input) (Decision, bool) {
+	s := in.State
+	if s == nil || s.Stage != rollout.StageSettled || !in.WentBack || in.Fresh {
+		return Decision{}, false
+	}
+	if in.Spec.Revision.ID == s.Opening.Candidate.ID {
+		return wentBack(in), true
+	}
+	return do(Succeed{Reason: fmt.Sprintf("the way back of rollout %s is finished: %s", s.Rollout, s.BackReason)}), true
 }
 
 // begin opens a rollout where none is under way. A revision that is stable

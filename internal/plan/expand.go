@@ -10,6 +10,9 @@ import (
 // decideExpand runs each change's steps in their order, then verifies it.
 // Steps that are done are not run again; the database holds them idempotent.
 func decideExpand(in Input) Decision {
+	if d, ok := afterWayBack(in); ok {
+		return d
+	}
 	if len(in.Changes) == 0 {
 		return end(rollout.Done, "no schema change is part of this release", "")
 	}

@@ -23,26 +23,33 @@ func (v View) lastLook() (look, bool) {
 		return look{*v.Judgement, v.State.Weight, v.State.Since, v.Now}, true
 	}
 	for _, e := range slices.Backward(v.Record.Entries) {
-		if e.Kind != rollout.KindJudged {
-			continue
+		if l, ok := lookOf(e); ok {
+			return l, true
 		}
-		data, err := e.Decode()
-		if err != nil {
-			continue
-		}
-		j, ok := data.(*rollout.Judged)
-		if !ok {
-			continue
-		}
-		l := look{weight: j.Weight, since: j.Since, at: e.At}
-		if err := json.Unmarshal(j.Judgement, &l.judgement); err != nil {
-			// An account that this build cannot read still has its verdict.
-			l.judgement = verdict.Judgement{}
-		}
-		l.judgement.Verdict, l.judgement.Reason = verdict.Verdict(j.Verdict), j.Reason
-		return l, true
 	}
 	return look{}, false
+}
+
+// lookOf reads the judgement in an entry; not ok where there is none.
+func lookOf(e rollout.Entry) (look, bool) {
+	if e.Kind != rollout.KindJudged {
+		return look{}, false
+	}
+	data, err := e.Decode()
+	if err != nil {
+		return look{}, false // shown in the table of phases
+	}
+	j, ok := data.(*rollout.Judged)
+	if !ok {
+		return look{}, false
+	}
+	l := look{weight: j.Weight, since: j.Since, at: e.At}
+	if err := json.Unmarshal(j.Judgement, &l.judgement); err != nil {
+		// An account that this build cannot read still has its verdict.
+		l.judgement = verdict.Judgement{}
+	}
+	l.judgement.Verdict, l.judgement.Reason = verdict.Verdict(j.Verdict), j.Reason
+	return l, true
 }
 
 // comparison sets stable against candidate, and says what users met of it.

@@ -33,7 +33,7 @@ func wildView(t testing.TB, wild string) report.View {
 		Checks: []change.CheckResult{{Name: wild, Allowed: wild}, {Name: wild, Problem: wild}},
 	})
 	s.run(rollout.Deploy, "8", wild).add(rollout.Launched{Side: rollout.Green, Revision: cand, Instances: 1})
-	s.run(rollout.Promote, "9", wild).shift(0, 10)
+	s.run(rollout.Promote, "9", wild).shift(0, 10).after(time.Minute)
 	j := failing()
 	j.Reason, j.Findings[0].Detail = wild, wild
 	s.judged(10, j)
@@ -46,7 +46,10 @@ func wildView(t testing.TB, wild string) report.View {
 	v.Seen.Mark.Lease = &rollout.Lease{Holder: wild, Phase: rollout.Phase(wild), Until: s.now.Add(time.Minute)}
 	v.Seen.Managers = []string{wild}
 	v.Progress = &change.Progress{Step: wild, Done: 1, Total: 2, Note: wild}
-	v.Next = &report.Next{Phase: rollout.Phase(wild), Command: "x" + wild, Asked: wild, GateDigest: wild}
+	v.Next = &report.Next{
+		Phase: rollout.Phase(wild), Command: "x" + wild, Asked: wild, GateDigest: wild, Gate: &rollout.Gate{Environment: "e" + wild},
+	}
+	v.RunURL = wild
 	return v
 }
 
@@ -58,9 +61,12 @@ func wildPages(t testing.TB, wild string) []report.Page {
 		ID: wild, Name: wild, Table: wild, Drops: []string{wild}, Blocks: []string{wild},
 		Steps: []report.PlanLock{{Step: wild, Lock: wild}}, Warnings: []string{wild}, Refusals: []string{wild},
 	}
-	v := wildView(t, wild)
+	v, commented := wildView(t, wild), wildView(t, wild)
+	commented.Next.Gate, commented.Next.GateDigest = &rollout.Gate{Comment: "w" + wild, SecondPerson: true}, digest
+	pasted := wildView(t, wild)
+	pasted.Next.Gate = &rollout.Gate{Comment: "write"}
 	return []report.Page{
-		report.Rollout(v), report.Plan(p),
+		report.Rollout(v), report.Rollout(commented), report.Rollout(pasted), report.Plan(p),
 		report.Status(report.StatusView{View: v, Drift: wild, Lost: wild}),
 		report.Can(wild, rollout.Phase(wild), []report.Precondition{{Text: wild, How: wild}}),
 	}
@@ -87,6 +93,9 @@ func TestMarkdownHoldsWhateverStandsInIt(t *testing.T) {
 		wild := wildText().Draw(rt, "wild")
 		for _, p := range wildPages(t, wild) {
 			holds(rt, p.Markdown())
+			if len(p.Summary()) > report.MaxSummary || strings.Contains(p.Summary(), "<!--") {
+				rt.Fatalf("a summary of %d bytes, or with a marker:\n%s", len(p.Summary()), p.Summary())
+			}
 		}
 	})
 }
@@ -110,6 +119,16 @@ var (
 	marker = regexp.MustCompile(`^<!-- gapless:[A-Za-z0-9._@+%-]*:[A-Za-z0-9._@+%-]* -->$`)
 	// kinds are the lines that a page consists of.
 	kinds = regexp.MustCompile(`^(|#{3,4} .*|> \[!(CAUTION|WARNING)\]|(> )?- .*|\| .* \||[0-9,]+ (earlier row|more row|section|line)s? .*)$`)
+	// folds are all the HTML that is a block, besides the marker.
+	folds = regexp.MustCompile(`^(<details( open)?><summary>[A-Za-z,: ]+</summary>|</details>)$`)
+	// fenced are the lines that may stand in a fence, by its kind: numbers and
+	// words of the package's own.
+	fenced = map[string]*regexp.Regexp{
+		"text": regexp.MustCompile(`^/gapless (promote|contract) [0-9a-f]{64}$`),
+		"mermaid": regexp.MustCompile(`^(%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#[0-9a-f]{6}(, #[0-9a-f]{6})?"}}}}%%|xychart-beta` +
+			`|  x-axis "[a-z]+ since [0-9: -]+ UTC" 0 --> [0-9.]+|  x-axis "[a-z ]+" \["[0-9.]+%"(, "[0-9.]+%")*\]` +
+			`|  y-axis "[a-z, ]+" 0 --> [0-9.]+|  (line|bar) \[[0-9.]+(, [0-9.]+)*\])$`),
+	}
 	// tags are all the HTML that a page may hold outside its marker.
 	tags  = regexp.MustCompile(`</?code>`)
 	spans = regexp.MustCompile("`[^`]*`|<code>.*?</code>")
@@ -126,8 +145,27 @@ func holds(t failer, md string) {
 	if !marker.MatchString(lines[0]) || strings.Contains(lines[0][4:len(lines[0])-3], "--") {
 		t.Fatalf("the first line is no hidden marker: %q", lines[0])
 	}
-	columns := 0
+	columns, inside, open := 0, "", 0
 	for i, line := range lines[1:] {
+		if kind, fence := strings.CutPrefix(line, "```"); fence {
+			if (kind == "") != (inside != "") || kind != "" && fenced[kind] == nil {
+				t.Fatalf("line %d: %q within %q", i+2, line, inside)
+			}
+			inside = kind
+			continue
+		}
+		if inside != "" {
+			if !fenced[inside].MatchString(line) {
+				t.Fatalf("line %d does not belong into a fence of kind %s: %q", i+2, inside, line)
+			}
+			continue
+		}
+		if folds.MatchString(line) {
+			if open += 1 - 2*strings.Count(line, "</details>"); open != 0 && open != 1 || lines[i] != "" {
+				t.Fatalf("line %d: a fold within a fold, or no blank line before it: %q", i+2, line)
+			}
+			continue
+		}
 		if !kinds.MatchString(line) {
 			t.Fatalf("line %d is of no kind that a page has: %q", i+2, line)
 		}
@@ -147,6 +185,9 @@ func holds(t failer, md string) {
 		} else {
 			columns = n
 		}
+	}
+	if inside != "" || open != 0 {
+		t.Fatalf("left open: fence %q, %d folds", inside, open)
 	}
 	parse(t, md)
 	for _, r := range md {

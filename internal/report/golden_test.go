@@ -26,6 +26,8 @@ func pages(t *testing.T) map[string]report.Page {
 		"plan-refused":      report.Plan(refusedPlan()),
 		"expanding":         report.Rollout(expandingView(t)),
 		"standing":          report.Rollout(standingView(t)),
+		"gate-comment":      report.Rollout(commentGateView(t)),
+		"gate-environment":  report.Rollout(environmentGateView(t)),
 		"exposed":           report.Rollout(exposedView(t)),
 		"inconclusive":      report.Rollout(inconclusiveView(t)),
 		"taken-back":        report.Rollout(takenBackView(t)),
@@ -132,6 +134,19 @@ func standingView(t *testing.T) report.View {
 	v.Next = &report.Next{
 		Phase: rollout.Promote, Command: "promote --to 1", Asked: "give the candidate 1% of the traffic", GateDigest: digest,
 	}
+	return v
+}
+
+func commentGateView(t *testing.T) report.View {
+	v := standingView(t)
+	v.Next.Gate = &rollout.Gate{Comment: "write", SecondPerson: true}
+	return v
+}
+
+func environmentGateView(t *testing.T) report.View {
+	v := settledView(t)
+	v.Next.Gate = &rollout.Gate{Environment: "production-schema"}
+	v.RunURL = "https://github.com/ana/book/actions/runs/12345678901/attempts/1"
 	return v
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ const MaxComment = 65536
 
 // narrower gives the limits that Markdown tries, the last of which always fits.
 func narrower() []limits {
-	return []limits{{60, 600, 40}, {40, 300, 30}, {20, 200, 20}, {10, 120, 12}, {5, 80, 8}, {3, 40, 6}}
+	return []limits{{60, 600, 40, 61}, {40, 300, 30, 61}, {20, 200, 20, 31}, {10, 120, 12, 31}, {5, 80, 8, 0}, {3, 40, 6, 0}}
 }
 
 // Markdown gives the page as GitHub-flavoured Markdown, shorter than
@@ -35,7 +36,7 @@ const MaxSummary = 1 << 20
 // longer than a comment may be, and without its marker.
 func (p Page) Summary() string {
 	p.marker = ""
-	if out := p.markdown(limits{rows: 400, runes: 1000, parts: 60}); len(out) <= MaxSummary {
+	if out := p.markdown(limits{rows: 400, runes: 1000, parts: 60, points: 121}); len(out) <= MaxSummary {
 		return out
 	}
 	return p.Markdown()
@@ -60,7 +61,11 @@ func (p Page) markdown(l limits) string {
 	for _, f := range p.facts {
 		fmt.Fprintf(&b, "%s- **%s:** %s\n", quote, escape(f.label), f.value.clip(l.runes).markdown())
 	}
-	parts, left := p.parts, max(len(p.parts)-l.parts, 0)
+	parts := p.parts
+	if l.points == 0 {
+		parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.charts != nil })
+	}
+	left := max(len(parts)-l.parts, 0)
 	for _, part := range parts[:len(parts)-left] {
 		part.markdown(&b, l)
 	}
@@ -71,10 +76,17 @@ func (p Page) markdown(l limits) string {
 }
 
 func (p part) markdown(b *strings.Builder, l limits) {
+	if p.charts != nil {
+		p.charts.markdown(b, l)
+		return
+	}
 	if p.heading != "" {
 		fmt.Fprintf(b, "\n#### %s\n", escape(clip(clean(p.heading), l.runes)))
 	}
 	b.WriteString("\n")
+	if p.paste != "" {
+		fmt.Fprintf(b, "```text\n%s\n```\n\n", p.paste)
+	}
 	if p.table != nil {
 		p.table.markdown(b, l)
 		if len(p.lines) > 0 {
@@ -128,6 +140,8 @@ func (t text) markdown() string {
 		case words == "":
 		case s.style == code:
 			b.WriteString(codeSpan(strings.TrimSpace(words)))
+		case s.style == link:
+			fmt.Fprintf(&b, "[%s](%s)", escape(words), s.to)
 		default:
 			b.WriteString(escape(words))
 		}

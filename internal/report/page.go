@@ -34,7 +34,11 @@ type fact struct {
 type part struct {
 	heading string
 	table   *table
-	lines   []text
+	// paste is one line to be copied whole, between heading and lines.
+	paste string
+	lines []text
+	// charts stand alone in their part, which has no other form than Markdown.
+	charts *charts
 }
 
 // table has a head and rows of as many cells.
@@ -54,7 +58,7 @@ func (p *Page) fact(label string, value text) {
 }
 
 func (p *Page) part(add part) {
-	if len(add.lines) > 0 || add.table != nil && len(add.table.rows) > 0 {
+	if add.charts != nil || len(add.lines) > 0 || add.table != nil && len(add.table.rows) > 0 {
 		p.parts = append(p.parts, add)
 	}
 }
@@ -64,6 +68,8 @@ type limits struct {
 	rows  int // of a table, and lines of a part
 	runes int // of a cell or line
 	parts int
+	// points of a line; a fifth as many pairs. Zero leaves charts out.
+	points int
 }
 
 // shown gives the rows within the limit and how many are left out.
@@ -77,3 +83,6 @@ func (t table) shown(most int) (rows [][]text, left int) {
 	}
 	return t.rows[:most], left
 }
+
+// Title gives the page's headline as plain text.
+func (p Page) Title() string { return clean(p.title) }

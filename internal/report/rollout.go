@@ -24,6 +24,8 @@ type View struct {
 	Now time.Time
 	// Next is nil where nothing is due.
 	Next *Next
+	// RunURL is the page of the workflow's run; empty outside of one.
+	RunURL string
 	// Judgement is newer than the record's, nil where there is none.
 	Judgement *verdict.Judgement
 	// Progress is of a step at work, nil where none is.
@@ -37,7 +39,9 @@ type Next struct {
 	Command string
 	// Asked says in words what it would do.
 	Asked string
-	// GateDigest is what somebody approves; empty without a gate.
+	// Gate stands before the phase, and GateDigest is what somebody approves;
+	// nil and empty without one.
+	Gate       *rollout.Gate
 	GateDigest string
 }
 
@@ -59,6 +63,8 @@ func Rollout(v View) Page {
 	v.next(&p)
 	v.atWork(&p)
 	p.part(v.comparison())
+	p.part(part{charts: v.course()})
+	p.part(part{charts: v.figures()})
 	p.part(v.schema())
 	p.part(v.timeline())
 	p.part(v.footing())
@@ -277,9 +283,7 @@ func (v View) next(p *Page) {
 		return
 	}
 	p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
-	if v.Next.GateDigest != "" {
-		p.fact("Asked", say("the approvers of %s, for digest ", v.Next.Phase).code(v.Next.GateDigest))
-	}
+	v.approval(p)
 }
 
 // atWork names the phase that has begun and not ended.

@@ -67,9 +67,17 @@ func (w *writer) dim(s string) string {
 }
 
 func (w *writer) part(p part) {
+	if p.charts != nil {
+		return
+	}
 	w.line("")
 	if p.heading != "" {
 		w.heading(calm, p.heading)
+	}
+	if p.paste != "" {
+		for _, s := range wrap(p.paste, w.width-4) {
+			w.line("    " + s)
+		}
 	}
 	if p.table != nil {
 		w.table(*p.table)
@@ -158,6 +166,9 @@ func (t text) terminal() string {
 	var b strings.Builder
 	for i, s := range t {
 		b.WriteString(tidy(s.words, i == 0, i == len(t)-1))
+		if s.style == link {
+			b.WriteString(" " + s.to)
+		}
 	}
 	return b.String()
 }

@@ -14,6 +14,7 @@ type text []span
 type span struct {
 	words string
 	style style
+	to    string // of a link
 }
 
 type style int
@@ -21,6 +22,7 @@ type style int
 const (
 	plain style = iota
 	code        // commands and digests, to be copied
+	link        // to an address of this package's checking
 )
 
 func say(format string, args ...any) text { return text(nil).and(format, args...) }
@@ -33,10 +35,16 @@ func (t text) and(format string, args ...any) text {
 	if words == "" {
 		return t
 	}
-	return append(slices.Clip(t), span{words, plain})
+	return append(slices.Clip(t), span{words: words})
 }
 
-func (t text) code(words string) text { return append(slices.Clip(t), span{words, code}) }
+func (t text) code(words string) text {
+	return append(slices.Clip(t), span{words: words, style: code})
+}
+
+func (t text) link(words, to string) text {
+	return append(slices.Clip(t), span{words: words, style: link, to: to})
+}
 
 // cells makes a row of plain cells. They are not formats.
 func cells(words ...string) []text {

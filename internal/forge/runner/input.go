@@ -46,6 +46,7 @@ const (
 	InputRecordKeyPrevious = "record-key-previous"
 	InputComment           = "comment"
 	InputGitHubToken       = "github-token"
+	InputOIDCIssuer        = "oidc-issuer"
 )
 
 // Inputs is the one list of the action's inputs.
@@ -133,6 +134,10 @@ func howToDoIt() []Input {
 		{
 			Name: InputGitHubToken, Secret: true, Default: "${{ github.token }}",
 			Description: "Token for GitHub's API. It needs `actions: read`, and `pull-requests: write` for the comment.",
+		},
+		{
+			Name:        InputOIDCIssuer,
+			Description: "Who issues the OIDC tokens of jobs, where that is not github.com: of a GHE.com tenant, or of an enterprise with an issuer of its own.",
 		},
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -61,9 +60,7 @@ type Client struct {
 
 // Artifact is one that is finished.
 type Artifact struct {
-	Name    string
-	Size    int64
-	Created time.Time
+	Name string
 	// Digest is "sha256:" and the hex of the zip's; empty where it is not told.
 	Digest string
 
@@ -136,16 +133,9 @@ func (c *Client) List(ctx context.Context, name string) ([]Artifact, error) {
 	}
 	var all []Artifact
 	for _, a := range answer.Artifacts {
-		if name != "" && a.Name != name {
-			continue
+		if name == "" || a.Name == name {
+			all = append(all, Artifact{Name: a.Name, Digest: a.Digest, ids: ids{Run: a.Run, Job: a.Job}})
 		}
-		size, err := a.Size.Int64()
-		if err != nil {
-			return nil, fmt.Errorf("ListArtifacts: size of %s: %w", a.Name, err)
-		}
-		all = append(all, Artifact{
-			Name: a.Name, Size: size, Created: a.Created, Digest: a.Digest, ids: ids{Run: a.Run, Job: a.Job},
-		})
 	}
 	return all, nil
 }
@@ -206,13 +196,6 @@ func (c *Client) refusal(status int, data []byte) error {
 	if status == http.StatusConflict || said.Code == "already_exists" {
 		return ErrExists
 	}
-	message := c.scrub(strings.TrimSpace(said.Code + " " + said.Message))
+	message := retry.Scrub(strings.TrimSpace(said.Code+" "+said.Message), c.token)
 	return fmt.Errorf("status %d %s", status, message[:min(len(message), mostMessage)])
-}
-
-// signature finds what is secret in a URL that a message quotes.
-var signature = regexp.MustCompile(`(?i)\b(sig|signature|token)=[^&\s"]+`)
-
-func (c *Client) scrub(message string) string {
-	return signature.ReplaceAllString(strings.ReplaceAll(message, c.token, "***"), "$1=***")
 }

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -33,14 +34,16 @@ const (
 	firstWait = time.Second
 	// limitWait is GitHub's advice for a secondary limit without Retry-After.
 	limitWait = time.Minute
-	// peeked is how much of a refusal is read to tell a limit by it.
-	peeked = 64 << 10
+	// whole is how long an answer may be to be read before it is given back.
+	whole = 32 << 20
 )
 
-// Transport makes a request up to Attempts times: when the network fails, and
-// for the answers 429, 500, 502, 503, 504 and GitHub's 403 for rate limits. It
-// waits as long as the answer asks, else exponentially longer, with jitter. A
-// request whose body cannot be had again (http.Request.GetBody) is made once.
+// Transport makes a request up to Attempts times: when the network fails, also
+// in the midst of the answer, and for the answers 429, 500, 502, 503, 504 and
+// GitHub's 403 for rate limits. It waits as long as the answer asks, else
+// exponentially longer, with jitter. A request whose body cannot be had again
+// (http.Request.GetBody) is made once. Answers of up to 32 MiB are held in
+// memory.
 type Transport struct {
 	Next  http.RoundTripper
 	Clock Clock
@@ -61,18 +64,16 @@ func Client(c *http.Client, clock Clock) *http.Client {
 func (t Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	repeatable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	for attempt := 1; ; attempt++ {
-		resp, err := t.Next.RoundTrip(req)
+		resp, said, err := t.once(req)
 		if !repeatable || attempt == Attempts || req.Context().Err() != nil {
 			return resp, err
 		}
-		wait, again := t.wait(resp, err, attempt)
+		wait, again := t.wait(resp, said, err, attempt)
 		if !again {
 			return resp, err
 		}
 		if resp != nil {
-			// The rest of the answer is read so that the connection can be used again.
-			_, cerr := io.Copy(io.Discard, io.LimitReader(resp.Body, peeked))
-			err = errors.Join(cerr, resp.Body.Close())
+			err = resp.Body.Close()
 		}
 		if serr := t.Clock.Sleep(req.Context(), wait); serr != nil {
 			return nil, errors.Join(serr, err)
@@ -81,6 +82,24 @@ func (t Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// once makes the request and reads the answer, which can still be read
+// afterwards.
+func (t Transport) once(req *http.Request) (*http.Response, []byte, error) {
+	resp, err := t.Next.RoundTrip(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	said, err := io.ReadAll(io.LimitReader(resp.Body, whole))
+	if err != nil {
+		return nil, nil, errors.Join(err, resp.Body.Close())
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(said), resp.Body), resp.Body}
+	return resp, said, nil
 }
 
 func renewed(req *http.Request) (*http.Request, error) {
@@ -97,13 +116,13 @@ func renewed(req *http.Request) (*http.Request, error) {
 }
 
 // wait says whether to ask again, and after which time.
-func (t Transport) wait(resp *http.Response, err error, attempt int) (time.Duration, bool) {
+func (t Transport) wait(resp *http.Response, said []byte, err error, attempt int) (time.Duration, bool) {
 	backoff := firstWait << (attempt - 1)
 	backoff += time.Duration((rand.Float64() - 0.5) * float64(backoff))
 	if err != nil {
 		return backoff, true
 	}
-	asked, limited := t.asked(resp)
+	asked, limited := t.asked(resp, said)
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -115,7 +134,7 @@ func (t Transport) wait(resp *http.Response, err error, attempt int) (time.Durat
 }
 
 // asked tells how long the service asks to be left alone, and whether it does.
-func (t Transport) asked(resp *http.Response) (time.Duration, bool) {
+func (t Transport) asked(resp *http.Response, said []byte) (time.Duration, bool) {
 	if after := resp.Header.Get("Retry-After"); after != "" {
 		if seconds, err := strconv.Atoi(after); err == nil {
 			return time.Duration(seconds) * time.Second, true
@@ -129,31 +148,48 @@ func (t Transport) asked(resp *http.Response) (time.Duration, bool) {
 			return max(time.Second, time.Unix(at, 0).Sub(t.Clock.Now())), true
 		}
 	}
-	if resp.StatusCode == http.StatusForbidden && secondary(resp) {
+	if resp.StatusCode == http.StatusForbidden && bytes.Contains(bytes.ToLower(said), []byte("secondary rate limit")) {
 		return limitWait, true
 	}
 	return 0, false
 }
 
-// secondary tells GitHub's secondary limit by the answer's body, which can
-// still be read afterwards.
-func secondary(resp *http.Response) bool {
-	head, err := io.ReadAll(io.LimitReader(resp.Body, peeked))
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
-	return err == nil && strings.Contains(strings.ToLower(string(head)), "secondary rate limit")
+// signature finds what is secret in an address that a text quotes.
+var signature = regexp.MustCompile(`(?i)\b(sig|signature|token)=[^&\s"<]+`)
+
+// Scrub gives text without the secrets and signatures in it.
+func Scrub(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return signature.ReplaceAllString(text, "$1=***")
 }
 
-// Redact gives err without the query of the URL that it names: the signature
-// in it is a secret.
-func Redact(err error) error {
+// Redact gives err without the secrets in its text, and without the query of
+// the URL that it names: the signature in it is one.
+func Redact(err error, secrets ...string) error {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return fmt.Errorf("%s %s: %w", strings.ToUpper(failed.Op), Place(failed.URL), failed.Err)
+		err = fmt.Errorf("%s %s: %w", strings.ToUpper(failed.Op), Place(failed.URL), failed.Err)
+	}
+	if err == nil {
+		return nil
+	}
+	if text := Scrub(err.Error(), secrets...); text != err.Error() {
+		return redacted{text, err}
 	}
 	return err
 }
+
+// redacted is an error that is shown as another text.
+type redacted struct {
+	text string
+	err  error
+}
+
+func (r redacted) Error() string { return r.text }
+func (r redacted) Unwrap() error { return r.err }
 
 // Place is a URL that can be shown: without user, query and fragment.
 func Place(address string) string {
