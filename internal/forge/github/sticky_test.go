@@ -305,3 +305,33 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// A token goes to the API and nowhere that the API sends it.
+func TestTokenStaysWithTheAPI(t *testing.T) {
+	s := newStage(t)
+	var seen []string
+	client, err := github.New(github.Options{
+		API: s.github.APIURL(), Repository: s.repo.FullName(), Token: "secret", Clock: s.clock,
+		HTTP: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			seen = append(seen, r.URL.Host+" "+r.Header.Get("Authorization"))
+			return &http.Response{
+				StatusCode: http.StatusFound, Request: r, Body: http.NoBody,
+				Header: http.Header{"Location": {"https://example.com/elsewhere"}},
+			}, nil
+		})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := client.PullRequestOf(t.Context(), s.commit); err == nil {
+		t.Error("a redirect to another host is no error")
+	}
+	for _, request := range seen {
+		if strings.HasPrefix(request, "example.com") {
+			t.Errorf("asked %s", request)
+		}
+	}
+	if len(seen) == 0 {
+		t.Error("nothing was asked")
+	}
+}
