@@ -53,7 +53,7 @@ demo-all: build ## run the demo by every strategy with every fault, one line eac
 .PHONY: test
 test: ## vet, then run all tests, with the race detector where it tells something and there is a C compiler
 	go vet $(PACKAGES)
-	go run ./scripts/postgresql
+	go run ./scripts/downloads
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
 	go test -timeout 8m $(PURE)
 	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(filter-out ./internal/phase,$(PURE)))") && \

@@ -111,7 +111,7 @@ var layers = []layer{
 	{name: "demo", packages: []string{"cmd/demo/..."}, libraries: anyLibrary,
 		imports: []string{"internal/rollout", "internal/pgtest", "internal/probe", "internal/ledger",
 			"internal/agent/api", "testdata/apps/addressbook"}},
-	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest"}},
+	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/githubtest"}},
 	{name: "example services", packages: []string{"testdata/apps/*"}, libraries: anyLibrary},
 	{name: "layout", packages: []string{"."}},
 }

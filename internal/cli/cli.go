@@ -57,6 +57,7 @@ type commands struct {
 	Init     initCmd     `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
 	Validate validateCmd `cmd:"" help:"Check the config and the change files."`
 	Agent    agentCmd    `cmd:"" help:"Run services on this host: supervisor and router."`
+	Command  commandCmd  `cmd:"" hidden:"" help:"Find out what a comment asks for."`
 	Action   actionCmd   `cmd:"" hidden:"" help:"Run the phase that the inputs of a workflow's step ask for."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

@@ -62,6 +62,9 @@ func (env *environment) compose(_ context.Context) (*release, error) {
 	if r.runner.Seal, err = env.seal(); err != nil {
 		return nil, err
 	}
+	if r.runner.Gates, err = env.gates(); err != nil {
+		return nil, err
+	}
 	if err := env.identify(r.runner); err != nil {
 		return nil, err
 	}

@@ -171,9 +171,19 @@ func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Wo
 		return err
 	}
 	work.Config, work.ChangeFiles, work.Commit = r.work.Config, r.work.ChangeFiles, r.work.Commit
+	shown := &live{job: env.job, ctx: ctx}
+	if env.job != nil {
+		r.runner.Tell = func(e phase.Event) {
+			env.out.event(e)
+			shown.event(e)
+		}
+	}
 	res, err := r.runner.Run(ctx, work)
 	if err != nil {
 		return &blindError{work.Request.Phase, err}
+	}
+	if env.job != nil {
+		shown.end(res)
 	}
 	env.status = statusOf(res.Outcome)
 	return env.result(res)

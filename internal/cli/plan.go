@@ -41,7 +41,23 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 			env.status = statusOf(pre.Else)
 		}
 	}
-	return env.preview(r.cfg, p)
+	return errors.Join(env.preview(r.cfg, p), env.showPlan(ctx, r.cfg, p))
+}
+
+// showPlan keeps the plan in a comment of its own, on the pull request that the
+// run is about or that brought the commit.
+func (env *environment) showPlan(ctx context.Context, cfg *config.Config, p phase.Preview) error {
+	if env.job == nil {
+		return nil
+	}
+	to, err := env.job.sticky(env.job.SHA)
+	if err != nil || to == nil {
+		return err
+	}
+	shown := newPage(ctx, to, func(text string) { env.out.say("warning: " + text + "\n") })
+	shown.set(env.out.mask.apply(report.Plan(planView(cfg, p)).Markdown()))
+	shown.close()
+	return nil
 }
 
 // ofFork reports whether the job runs for a pull request from another
@@ -92,6 +108,12 @@ func (env *environment) planUnseen(revision string) error {
 }
 
 func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
+	v := planView(cfg, p)
+	page := report.Plan(v)
+	return errors.Join(env.page(page, v), env.handOn(planned(cfg, p), &page))
+}
+
+func planView(cfg *config.Config, p phase.Preview) report.PlanView {
 	o := p.Opening
 	v := report.PlanView{
 		Service: cfg.Service, Candidate: o.Candidate, Stable: o.Stable, Strategy: o.Strategy, Target: o.Target, Side: o.Side,
@@ -114,8 +136,7 @@ func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
 	for _, pre := range p.Unmet {
 		v.Needs = append(v.Needs, report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How})
 	}
-	page := report.Plan(v)
-	return errors.Join(env.page(page, v), env.handOn(planned(cfg, p), &page))
+	return v
 }
 
 // planned is the result of a plan.

@@ -16,7 +16,9 @@ import (
 func (env *environment) result(res phase.Result) error {
 	var page *report.Page
 	if res.State != nil {
-		p := report.Rollout(viewOf(res))
+		v := viewOf(res)
+		v.RunURL = env.runURL()
+		p := report.Rollout(v)
 		page = &p
 	}
 	var err error
@@ -68,6 +70,14 @@ func schemaOf(res phase.Result) string {
 		}
 	}
 	return "schema unchanged"
+}
+
+// runURL is the page of the workflow's run; empty outside of one.
+func (env *environment) runURL() string {
+	if env.job == nil {
+		return ""
+	}
+	return env.job.RunURL()
 }
 
 func viewOf(res phase.Result) report.View {
@@ -149,7 +159,9 @@ func (env *environment) page(p report.Page, value any) error {
 }
 
 func (env *environment) standing(st phase.Status) error {
-	page := report.Status(statusView(st))
+	v := statusView(st)
+	v.RunURL = env.runURL()
+	page := report.Status(v)
 	return errors.Join(env.page(page, resultOf(st.Result)), env.handOn(resultOf(st.Result), &page))
 }
 

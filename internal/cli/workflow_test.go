@@ -28,9 +28,9 @@ var update = flag.Bool("update", false, "write the golden files anew") //nolint:
 func TestWorkflows(t *testing.T) {
 	commands := scriptCommands()
 	maps.Copy(commands, map[string]scriptCommand{
-		"github": startHub, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
+		"github": startHub, "merged": mergePull, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted, "cancel": cutShort(syscall.SIGINT), "kill": cutShort(syscall.SIGKILL),
+		"expire": expire, "reacted": reacted, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
 	})
 	play(t, "workflow", commands)
 }
@@ -65,6 +65,13 @@ func startHub(ts *testscript.TestScript, _ bool, _ []string) {
 	pull := repo.PullRequest(githubtest.PullRequestSpec{Author: "ben", Title: "Release"})
 	pull.Merge("ana")
 	s.hub = &hub{server: server, repo: repo, pull: pull}
+}
+
+// mergePull has ana merge another pull request of ben's.
+func mergePull(ts *testscript.TestScript, _ bool, _ []string) {
+	h := hubOf(ts)
+	h.pull = h.repo.PullRequest(githubtest.PullRequestSpec{Author: "ben", Title: "Release"})
+	h.pull.Merge("ana")
 }
 
 // protect: environment NAME LOGIN... gives an environment reviewers and a
@@ -152,8 +159,8 @@ func inputs(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// cutShort: cancel TEXT INPUT... sends SIGINT to the action once it has said a
-// text, as the runner does, and wants it to have ended within 5 s; kill TEXT
+// cutShort: interrupt TEXT INPUT... sends SIGINT to the action once it has said a
+// text, as the runner does, and wants it to have ended within 5 s; crash TEXT
 // INPUT... ends it with SIGKILL.
 func cutShort(by syscall.Signal) scriptCommand {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
@@ -244,14 +251,16 @@ func outputOf(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// comment: comment FILE compares the one comment of ours on the pull request
-// with a golden file; comment none wants none.
+// comment: comment plan|rollout FILE compares the one comment of this kind on
+// the pull request with a golden file; comment none wants none of ours.
 func commentIs(ts *testscript.TestScript, _ bool, args []string) {
 	h := hubOf(ts)
 	var ours []string
 	for _, c := range h.repo.Comments(h.pull.Number) {
-		if strings.HasPrefix(c.Body(), "<!-- gapless:") {
-			ours = append(ours, c.Body())
+		body := c.Body()
+		plan := strings.HasPrefix(body, "<!-- gapless:shop:plan -->")
+		if strings.HasPrefix(body, "<!-- gapless:shop:") && (args[0] == "none" || plan == (args[0] == "plan")) {
+			ours = append(ours, body)
 		}
 	}
 	if args[0] == "none" {
@@ -263,7 +272,7 @@ func commentIs(ts *testscript.TestScript, _ bool, args []string) {
 	if len(ours) != 1 {
 		ts.Fatalf("%d comments of ours, want one", len(ours))
 	}
-	golden(ts, args[0], ours[0])
+	golden(ts, args[1], ours[0])
 }
 
 // summary: summary FILE compares the step's summary.
@@ -295,8 +304,14 @@ func steady(text string) string {
 		{`\([0-9.]+(ms|s|m|min)? ago\)`, "(AGO)"},
 		{`\b[0-9a-f]{12,64}\b`, "DIGEST"},
 		{`(\d\.\d)-[0-9a-f]{6}\b`, "$1-ID"},
-		{`http://127\.0\.0\.1:\d+`, "SERVER"},
-		{`\b[0-9][0-9,]*(\.[0-9]+)? ?(ms|s|MB|requests)\b`, "N $2"},
+		{`127\.0\.0\.1:\d+`, "ADDRESS"},
+		{`\b[0-9][0-9,]*(\.[0-9]+)? ?(ms|s|MB|requests|times)\b`, "N $2"},
+		{`\| [0-9][0-9,]* `, "| N "},
+		{`[0-9.]+pp worse`, "Npp worse"},
+		{`Exposure: .*`, "Exposure: COUNTS"},
+		{`0 --> [0-9.]+`, "0 --> N"},
+		{`\[[0-9., ]+\]`, "[N]"},
+		{`\b(run |runs/)\d+`, "${1}N"},
 	} {
 		text = regexp.MustCompile(r.pattern).ReplaceAllString(text, r.sign)
 	}

@@ -88,7 +88,10 @@ func zipped(files map[string][]byte) ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("zip: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // Expire ends the time for which an artifact is kept.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -43,7 +44,7 @@ var describe = sync.OnceValues(func() (*description, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), firstDownload)
 	defer cancel()
 	served := operations()
-	file, err := prunedFile(ctx, slices.Sorted(maps.Keys(served)))
+	file, err := prunedFile(ctx, io.Discard, slices.Sorted(maps.Keys(served)))
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +66,20 @@ var describe = sync.OnceValues(func() (*description, error) {
 	return d, nil
 })
 
+// Prepare downloads the description into the cache when it is not there yet;
+// log receives a line about that.
+func Prepare(ctx context.Context, log io.Writer) error {
+	_, err := prunedFile(ctx, log, slices.Sorted(maps.Keys(operations())))
+	return err
+}
+
 // publishedFile returns the whole description, 13 MB, from the cache.
-func publishedFile(ctx context.Context) (string, error) {
+func publishedFile(ctx context.Context, log io.Writer) (string, error) {
 	pkg := published()
 	dir, err := npmtest.Cached("npm-octokit-openapi-"+pkg.Version, func(dir string) error {
+		if _, err := fmt.Fprintf(log, "githubtest: downloading %s %s with npm\n", pkg.Name, pkg.Version); err != nil {
+			return fmt.Errorf("log: %w", err)
+		}
 		if err := pkg.Install(ctx, dir); err != nil {
 			return err
 		}
@@ -83,12 +94,12 @@ func publishedFile(ctx context.Context) (string, error) {
 
 // prunedFile returns the description of the operations that are served, from
 // the cache: the whole takes seconds to load.
-func prunedFile(ctx context.Context, served []string) (string, error) {
+func prunedFile(ctx context.Context, log io.Writer, served []string) (string, error) {
 	const form = "2" // of pruned; a change of it needs a new one
 	sum := sha256.Sum256([]byte(form + "\n" + strings.Join(served, "\n")))
 	name := "openapi-" + published().Version + "-" + hex.EncodeToString(sum[:6])
 	dir, err := npmtest.Cached(name, func(dir string) error {
-		whole, err := publishedFile(ctx)
+		whole, err := publishedFile(ctx, log)
 		if err != nil {
 			return err
 		}

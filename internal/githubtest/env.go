@@ -24,7 +24,8 @@ func (job *Job) Env() map[string]string {
 	}
 	run, repo := job.run, job.run.repo
 	env := map[string]string{
-		"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_API_URL": s.APIURL(), "GITHUB_SERVER_URL": s.ServerURL(),
+		"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": s.ServerURL(),
+		"GITHUB_API_URL": s.APIURL(), "GITHUB_GRAPHQL_URL": s.URL() + "/api/graphql",
 		"GITHUB_REPOSITORY": repo.FullName(), "GITHUB_REPOSITORY_ID": strconv.FormatInt(repo.ID, 10),
 		"GITHUB_REPOSITORY_OWNER": repo.Owner, "GITHUB_REPOSITORY_OWNER_ID": strconv.FormatInt(repo.OwnerID, 10),
 		"GITHUB_RUN_ID": strconv.FormatInt(run.ID, 10), "GITHUB_RUN_NUMBER": strconv.Itoa(run.number),
@@ -32,9 +33,9 @@ func (job *Job) Env() map[string]string {
 		"GITHUB_WORKFLOW": run.spec.Name, "GITHUB_WORKFLOW_REF": run.workflowRef(), "GITHUB_WORKFLOW_SHA": run.sha,
 		"GITHUB_REF": run.ref, "GITHUB_REF_NAME": refName(run.ref), "GITHUB_REF_TYPE": "branch",
 		"GITHUB_REF_PROTECTED": strconv.FormatBool(repo.protected[refName(run.ref)]),
-		"GITHUB_SHA":           run.sha, "GITHUB_EVENT_NAME": run.spec.Event, "GITHUB_JOB": job.Name,
+		"GITHUB_SHA":           run.sha, "GITHUB_EVENT_NAME": run.spec.Event, "GITHUB_JOB": job.Name, "GITHUB_ACTION": "__self",
 		"GITHUB_ACTOR": run.spec.Actor, "GITHUB_ACTOR_ID": strconv.FormatInt(s.user(run.spec.Actor).id, 10),
-		"GITHUB_TRIGGERING_ACTOR": run.spec.Actor, "GITHUB_HEAD_REF": "", "GITHUB_BASE_REF": "",
+		"GITHUB_TRIGGERING_ACTOR": run.triggeredBy, "GITHUB_HEAD_REF": "", "GITHUB_BASE_REF": "",
 		"RUNNER_OS": "Linux", "RUNNER_ARCH": "X64", "RUNNER_ENVIRONMENT": "github-hosted",
 		"ACTIONS_RUNTIME_URL": s.URL() + "/", "ACTIONS_RUNTIME_TOKEN": job.runtime, "INPUT_GITHUB-TOKEN": job.token,
 	}

@@ -97,10 +97,8 @@ func (e *Environment) takes(run *Run) bool {
 		return isBranch && e.repo.protected[branch]
 	case CustomBranches:
 		return slices.ContainsFunc(e.patterns, func(p branchPattern) bool {
-			fits, err := path.Match(p.name, strings.TrimPrefix(run.ref, "refs/"))
-			if isBranch {
-				fits, err = path.Match(p.name, branch)
-			}
+			// Of what is no branch the pattern is the whole ref, "refs/pull/*/merge".
+			fits, err := path.Match(p.name, branch)
 			return err == nil && fits
 		})
 	default:
@@ -130,7 +128,7 @@ func (run *Run) review(environment, login, state string) {
 	if e == nil || !slices.Contains(e.reviewers, s.user(login)) {
 		s.tb.Fatalf("githubtest: %s is no reviewer of environment %s", login, environment)
 	}
-	if e.preventSelfReview && run.spec.Actor == login {
+	if e.preventSelfReview && (run.spec.Actor == login || run.triggeredBy == login) {
 		s.tb.Fatalf("githubtest: environment %s prevents that %s reviews their own run", environment, login)
 	}
 	found := false

@@ -95,9 +95,10 @@ func answering(given func(*Server) answer) Fault {
 // SecondaryLimit is GitHub's secondary rate limit, with 403 or 429.
 func SecondaryLimit(code int, retryAfter time.Duration) Fault {
 	return answering(func(*Server) answer {
-		given := failed(code, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
-		given.header = map[string]string{"Retry-After": strconv.Itoa(int(retryAfter.Seconds()))}
-		return given
+		return answer{status: code, header: map[string]string{"Retry-After": strconv.Itoa(int(retryAfter.Seconds()))}, body: object{
+			"message":           "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+			"documentation_url": "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits",
+		}}
 	})
 }
 
@@ -111,7 +112,8 @@ func PrimaryLimit(resets time.Duration) Fault {
 	})
 }
 
-// Reset cuts the connection without an answer; nothing was done.
+// Reset cuts the connection without an answer; nothing was done. Go's own
+// transport repeats a GET at once where the connection had served before.
 func Reset() Fault {
 	return Fault{func(*Server, http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }}
 }

@@ -61,15 +61,26 @@ func (f filler) completeObject(schema *openapi3.Schema, value map[string]any) an
 			value[name] = f.emptiest(property.Value)
 		}
 	}
-	variants := schema.AnyOf
-	variants = append(slices.Clip(variants), schema.OneOf...)
-	for _, variant := range variants {
+	for _, variant := range slices.Concat(schema.AnyOf, schema.OneOf) {
+		if !chosen(schema.Discriminator, variant, value) {
+			continue
+		}
 		attempt, ok := f.complete(variant.Value, clone(value)).(map[string]any)
 		if ok && variant.Value.VisitJSON(attempt) == nil {
 			return attempt
 		}
 	}
 	return value
+}
+
+// chosen says whether a variant may be the one of value, which names it where
+// there is a discriminator.
+func chosen(by *openapi3.Discriminator, variant *openapi3.SchemaRef, value map[string]any) bool {
+	if by == nil {
+		return true
+	}
+	name, _ := value[by.PropertyName].(string)
+	return by.Mapping[name].Ref == variant.Ref
 }
 
 // emptiest returns the emptiest value that a schema allows.

@@ -70,8 +70,10 @@ func (run *Run) Job(spec JobSpec) *Job {
 		delete(job.permissions, IDToken)
 	}
 	s.tokens[job.token] = &token{job: job}
-	job.runtime = s.signed(object{"scp": fmt.Sprintf("Actions.ExampleScope Actions.Results:%s:%s", run.backend[run.attempt], job.backend),
-		"iss": s.Issuer(), "exp": s.now().Add(jobLimit).Unix(), "nbf": s.now().Unix(), "trust_tier": "3"})
+	job.runtime = s.signed(object{
+		"scp": fmt.Sprintf("Actions.ExampleScope Actions.Results:%s:%s", run.backend[run.attempt], job.backend),
+		"iss": s.Issuer(), "exp": s.now().Add(jobLimit).Unix(), "nbf": s.now().Unix(), "trust_tier": "3",
+	})
 	s.runtime[job.runtime] = job
 	if job.permissions[IDToken] == Write {
 		job.idRequest = newSecret("")
@@ -153,6 +155,9 @@ func (job *Job) complete(conclusion string) {
 func (job *Job) tellDeployment(state string) {
 	if job.deployment == nil {
 		return
+	}
+	if state == waitingStatus {
+		state = "pending" // statuses know no other word
 	}
 	s := job.run.s
 	job.deployment.statuses = append(job.deployment.statuses, deploymentStatus{s.newID(),

@@ -3,6 +3,7 @@ package githubtest
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -29,6 +30,7 @@ type PullRequest struct {
 	head     *Repository
 	branch   string
 	headSHA  string
+	commits  []string
 	testSHA  string // of refs/pull/N/merge
 	base     string
 	baseSHA  string
@@ -65,7 +67,10 @@ func (p *PullRequest) Push() string {
 	return p.headSHA
 }
 
-func (p *PullRequest) push() { p.headSHA, p.testSHA = p.head.commit(p.branch), p.repo.s.newSHA() }
+func (p *PullRequest) push() {
+	p.headSHA, p.testSHA = p.head.commit(p.branch), p.repo.s.newSHA()
+	p.commits = append(p.commits, p.headSHA)
+}
 
 // HeadSHA is the SHA of its head's newest commit.
 func (p *PullRequest) HeadSHA() string {
@@ -125,6 +130,22 @@ func (r *Repository) association(u *user) string {
 	return "NONE"
 }
 
+// pullsOf returns the pull request that brought a commit to the default
+// branch, or else those that have the commit.
+func (r *Repository) pullsOf(sha string) []*PullRequest {
+	var having []*PullRequest
+	for _, number := range slices.Sorted(maps.Keys(r.pulls)) {
+		p := r.pulls[number]
+		if p.mergeSHA == sha {
+			return []*PullRequest{p}
+		}
+		if slices.Contains(p.commits, sha) {
+			having = append(having, p)
+		}
+	}
+	return having
+}
+
 func pullOperations() map[string]*operation {
 	return map[string]*operation{
 		"GET /repos/{owner}/{repo}/pulls/{pull_number}": {needs: []need{{PullRequests, Read}}, serve: func(c *call) answer {
@@ -136,14 +157,7 @@ func pullOperations() map[string]*operation {
 		}},
 		"GET /repos/{owner}/{repo}/commits/{commit_sha}/pulls": {
 			needs: []need{{PullRequests, Read}, {Contents, Read}}, serve: func(c *call) answer {
-				var of []*PullRequest
-				for _, p := range c.repo.pulls {
-					if sha := c.params["commit_sha"]; sha == p.mergeSHA || sha == p.headSHA {
-						of = append(of, p)
-					}
-				}
-				slices.SortFunc(of, func(a, b *PullRequest) int { return a.Number - b.Number })
-				return paged(c, of, list(func(p *PullRequest) object {
+				return paged(c, c.repo.pullsOf(c.params["commit_sha"]), list(func(p *PullRequest) object {
 					view := p.view()
 					for _, only := range []string{"merged", "mergeable", "mergeable_state", "merged_by", "commits", "changed_files"} {
 						delete(view, only) // a list has the short form

@@ -1,10 +1,6 @@
 package githubtest
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"net/http"
 	"strings"
 )
@@ -73,7 +69,12 @@ type Repository struct {
 	issues         int // the last number
 	comments       []*Comment
 	deployments    []*Deployment
-	runNumbers     map[string]int // by workflow
+	workflows      map[string]*workflow // by file
+}
+
+type workflow struct {
+	id   int64
+	runs int // so far
 }
 
 // RepositoryOption changes what Server.Repository makes.
@@ -120,7 +121,7 @@ func (s *Server) Repository(fullName string, options ...RepositoryOption) *Repos
 		Owner: owner, Name: name, ID: s.newID(), OwnerID: s.user(owner).id, DefaultBranch: "main",
 		s: s, retention: 90, protected: map[string]bool{}, branches: map[string]string{},
 		collaborators: map[string]Permission{owner: CanAdmin}, environments: map[string]*Environment{},
-		pulls: map[int]*PullRequest{}, runNumbers: map[string]int{},
+		pulls: map[int]*PullRequest{}, workflows: map[string]*workflow{},
 	}
 	for _, option := range options {
 		option(r)
@@ -202,7 +203,7 @@ func (r *Repository) url() string { return r.s.APIURL() + "/repos/" + r.FullName
 func (r *Repository) htmlURL() string { return r.s.ServerURL() + "/" + r.FullName() }
 
 func (s *Server) userView(u *user) object {
-	return object{"login": u.login, "id": u.id, "type": u.kind, "site_admin": false, "node_id": "U",
+	return object{"login": u.login, "id": u.id, "type": u.kind, "site_admin": false, "node_id": "U", "user_view_type": "public",
 		"url": s.APIURL() + "/users/" + u.login, "html_url": s.ServerURL() + "/" + u.login}
 }
 
@@ -244,20 +245,4 @@ func repositoryOperations() map[string]*operation {
 			return ok(c.userView(c.token.owner))
 		}},
 	}
-}
-
-func randomBytes() []byte {
-	const size = 32
-	random := make([]byte, size)
-	if _, err := rand.Read(random); err != nil {
-		return random // never: it ends the program instead
-	}
-	return random
-}
-
-// newSHA returns the SHA of a new commit: the same in each run of a test.
-func (s *Server) newSHA() string {
-	const size = 20
-	sum := sha256.Sum256(fmt.Appendf(nil, "commit %d", s.newID()))
-	return hex.EncodeToString(sum[:size])
 }

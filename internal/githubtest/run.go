@@ -2,7 +2,6 @@ package githubtest
 
 import (
 	"cmp"
-	"crypto/rand"
 	"fmt"
 	"path"
 	"slices"
@@ -23,6 +22,8 @@ const (
 // RunSpec says what started a run of a workflow. What is left out is as in a
 // push to the default branch by its owner.
 type RunSpec struct {
+	// ID is GITHUB_RUN_ID, a new one when zero.
+	ID int64
 	// Workflow is the file, ".github/workflows/deploy.yml" when empty.
 	Workflow string
 	// Name is that of the workflow, its file's when empty.
@@ -58,6 +59,7 @@ type Run struct {
 	branch    string      // of head
 	headSHA   string
 	ref, sha  string // of the jobs
+	workflow  int64  // its id
 	number    int
 	attempt   int
 	backend   map[int]string // by attempt
@@ -65,6 +67,8 @@ type Run struct {
 	jobs      []*Job
 	approvals []approval
 	artifacts []*Artifact
+
+	triggeredBy string // who began the attempt
 }
 
 type approval struct {
@@ -85,11 +89,12 @@ func (r *Repository) Run(spec RunSpec) *Run {
 	spec.Branch = cmp.Or(spec.Branch, r.DefaultBranch)
 	spec.SHA = cmp.Or(spec.SHA, r.branches[spec.Branch])
 	spec.Actor = cmp.Or(spec.Actor, r.Owner)
-	r.runNumbers[spec.Workflow]++
+	of := r.workflow(spec.Workflow)
+	of.runs++
 	run := &Run{
-		ID: r.s.newID(), s: r.s, repo: r, spec: spec, head: r, branch: spec.Branch, headSHA: spec.SHA,
-		ref: "refs/heads/" + spec.Branch, sha: spec.SHA, number: r.runNumbers[spec.Workflow],
-		backend: map[int]string{}, created: r.s.now(),
+		ID: cmp.Or(spec.ID, r.s.newID()), s: r.s, repo: r, spec: spec, head: r, branch: spec.Branch, headSHA: spec.SHA,
+		ref: "refs/heads/" + spec.Branch, sha: spec.SHA, number: of.runs, workflow: of.id,
+		backend: map[int]string{}, created: r.s.now(), triggeredBy: spec.Actor,
 	}
 	switch spec.Event {
 	case OnPullRequest:
@@ -114,6 +119,14 @@ func (r *Repository) Run(spec RunSpec) *Run {
 	return run
 }
 
+// workflow returns a workflow, which has an id from its first run on.
+func (r *Repository) workflow(file string) *workflow {
+	if r.workflows[file] == nil {
+		r.workflows[file] = &workflow{id: r.s.newID()}
+	}
+	return r.workflows[file]
+}
+
 // begin begins the next attempt.
 func (run *Run) begin() {
 	run.attempt++
@@ -122,9 +135,14 @@ func (run *Run) begin() {
 
 // Rerun ends the jobs of the attempt and begins the next one, whose jobs are
 // those that Job then makes: all of them, the failed ones or one.
-func (run *Run) Rerun() {
+func (run *Run) Rerun() { run.RerunBy(run.spec.Actor) }
+
+// RerunBy is Rerun by somebody else, who is GITHUB_TRIGGERING_ACTOR; the actor
+// stays who started the run.
+func (run *Run) RerunBy(login string) {
 	run.s.mu.Lock()
 	defer run.s.mu.Unlock()
+	run.triggeredBy = login
 	for _, job := range run.jobs {
 		job.complete("cancelled")
 	}
@@ -187,15 +205,32 @@ func (run *Run) newest() []*Job {
 	return all
 }
 
+// updated is when a job of it last began, or kept something.
+func (run *Run) updated() time.Time {
+	last := run.created
+	for _, job := range run.jobs {
+		if job.created.After(last) {
+			last = job.created
+		}
+	}
+	for _, a := range run.artifacts {
+		if a.created.After(last) {
+			last = a.created
+		}
+	}
+	return last
+}
+
 func (run *Run) view() object {
 	status, conclusion := run.status()
-	actor := run.s.userView(run.s.user(run.spec.Actor))
 	return object{
 		"id": run.ID, "name": run.spec.Name, "path": run.spec.Workflow, "event": run.spec.Event,
 		"head_branch": run.branch, "head_sha": run.headSHA, "run_number": run.number, "run_attempt": run.attempt,
-		"status": status, "conclusion": conclusion, "actor": actor, "triggering_actor": actor,
-		"workflow_id": run.repo.ID, "display_title": run.spec.Name, "url": run.url(), "html_url": run.htmlURL(),
-		"created_at": run.created, "updated_at": run.s.now(), "run_started_at": run.created,
+		"status": status, "conclusion": conclusion,
+		"actor":            run.s.userView(run.s.user(run.spec.Actor)),
+		"triggering_actor": run.s.userView(run.s.user(run.triggeredBy)),
+		"workflow_id":      run.workflow, "display_title": run.spec.Name, "url": run.url(), "html_url": run.htmlURL(),
+		"created_at": run.created, "updated_at": run.updated(), "run_started_at": run.created,
 		"repository": run.repo.view(), "head_repository": run.head.view(), "head_repository_id": run.head.ID,
 		"artifacts_url": run.url() + "/artifacts", "jobs_url": run.url() + "/jobs", "pull_requests": []object{},
 		"head_commit": object{"id": run.headSHA, "tree_id": run.headSHA, "message": "commit", "timestamp": run.created,
@@ -257,11 +292,3 @@ func (c *call) run() *Run {
 	}
 	return nil
 }
-
-// newUUID returns an id as the artifact service's are.
-func newUUID() string {
-	b := randomBytes()
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
-}
-
-func newSecret(prefix string) string { return prefix + rand.Text() }

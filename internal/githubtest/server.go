@@ -12,7 +12,13 @@
 //
 // A test builds the state (Repository, Environment, PullRequest, Run, Job),
 // gives Job.Env to what is tested and asserts on Comments, Requests and the
-// like. A request that GitHub would not understand fails the test.
+// like. A request that GitHub would not understand fails the test, and so does
+// an operation that the fake does not have.
+//
+// It is stricter than GitHub where tests gain by it: a permission to read is
+// asked for also of what is public, unknown members and parameters are
+// refused, a waiting job has no environment, and blocks are listed in the order
+// in which they came.
 package githubtest
 
 import (
@@ -156,12 +162,6 @@ func (s *Server) handler() http.Handler {
 		http.NotFound(w, r)
 	})
 	return s.recorded(s.faulty(mux))
-}
-
-// newID must be called with the lock held.
-func (s *Server) newID() int64 {
-	s.lastID++
-	return s.lastID
 }
 
 func (s *Server) now() time.Time { return s.clock.Now().UTC() }

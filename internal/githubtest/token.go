@@ -1,7 +1,6 @@
 package githubtest
 
 import (
-	"crypto/rand"
 	"net/http"
 	"strings"
 )
@@ -45,7 +44,7 @@ type token struct {
 func (s *Server) PersonalToken(login string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	value := "ghp_" + rand.Text()
+	value := newSecret("ghp_")
 	s.tokens[value] = &token{owner: s.user(login)}
 	return value
 }

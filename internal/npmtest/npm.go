@@ -1,6 +1,6 @@
 // Package npmtest gives tests and the demo what they need from npm packages:
 // each pinned by its version and its hash, installed once into a cache that
-// all processes of the machine share.
+// all processes of the machine share, with downloads from elsewhere.
 //
 // GAPLESS_CACHE_DIR says where the cache is.
 package npmtest

@@ -78,6 +78,7 @@ func (s *session) meant() error {
 		has = s.in.Seen.Mark.Rollout
 	}
 	if want == has {
+		s.in.Meant = true
 		return nil
 	}
 	if s.in.Fresh {

@@ -205,3 +205,26 @@ func TestARolloutCannotTakeItsOwnGateAway(t *testing.T) {
 		expect(t, run(t, w, work(rollout.Promote, "", 50)), rollout.Done)
 	})
 }
+
+// TestAllJobsRunAgainFindTheirWorkDone: also when the rollout is over.
+func TestAllJobsRunAgainFindTheirWorkDone(t *testing.T) {
+	for _, moves := range [][]move{release(), inOneMove(), batchwise(rollingStop)} {
+		stage(t, firstRelease(), func(t *testing.T, w *world) {
+			id := ""
+			for i, m := range moves[1:] {
+				pass(m.wait)
+				m.work.Rollout = id
+				expect(t, run(t, w, m.work), m.want)
+				id = w.mark.Rollout
+				before := picture(w)
+				for _, earlier := range moves[1 : i+2] {
+					earlier.work.Rollout = id
+					expect(t, run(t, w, earlier.work), rollout.Done)
+				}
+				if after := picture(w); after != before {
+					t.Fatalf("after %s, run again, it was\n%s\nand is\n%s", m.name, before, after)
+				}
+			}
+		})
+	}
+}

@@ -53,7 +53,7 @@ func TestSupersedingTellsWhatIsGivenUp(t *testing.T) {
 func TestSettingsAloneSupersedeARollout(t *testing.T) {
 	stage(t, release()[:4], func(t *testing.T, w *world) {
 		same := superseded("v2")
-		expect(t, run(t, w, same), rollout.Refused, "does not allow deploy")
+		expect(t, run(t, w, same), rollout.Done, "candidate v2 stands on side green and takes 5%")
 		before := w.mark.Candidate
 		same.Config.Data = []byte(strings.Replace(string(same.Config.Data), "instances: 2", "instances: 3", 1))
 		expect(t, run(t, w, same), rollout.Done, "candidate v2 stands")

@@ -220,6 +220,7 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	cfg := s.in.Config
 	if st := s.in.State; st != nil && !s.in.Fresh {
 		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
+		s.in.Unchanged = st.Opening.Intent == config.Intent(s.work.Config.Data, s.work.ChangeFiles, st.Opening.Target)
 		return s.asked()
 	}
 	id, err := rollout.ParseRevisionID(s.work.Revision)

@@ -46,6 +46,11 @@ type Input struct {
 	Opening rollout.Opened
 	// State is nil where no record exists.
 	State *rollout.State
+	// Meant is set where the job named the rollout that State is of.
+	Meant bool
+	// Unchanged is set where config and changes on disk are those that State was
+	// opened with.
+	Unchanged bool
 	// Lost is set where the record that the platform's head names cannot be read.
 	Lost bool
 	// Fresh is set while State is of the rollout before, and Changes belong to
@@ -119,6 +124,9 @@ func Decide(in Input) Decision {
 	}
 	if in.Failed != "" && !in.WentBack {
 		return fault(in, in.Failed, nil)
+	}
+	if d, ok := doneBefore(in); ok {
+		return d
 	}
 	for _, p := range Preconditions(in) {
 		if !p.Met {

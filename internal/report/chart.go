@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -67,21 +68,21 @@ func (c chart) mermaid(b *strings.Builder, l limits) {
 		points := thin(c.line, l.points)
 		b.WriteString(coloured(blue))
 		fmt.Fprintf(b, "  x-axis %q 0 --> %s\n", c.x.label, figure(c.x.to))
-		fmt.Fprintf(b, "  y-axis %q 0 --> 100\n", c.y)
+		fmt.Fprintf(b, "  y-axis %q 0 --> %s\n", c.y, figure(min(ceiling(slices.Max(points)), 100)))
 		fmt.Fprintf(b, "  line %s\n", list(points, figure))
 		return
 	}
 	pairs := c.pairs[max(len(c.pairs)-l.points/5, 0):]
-	labels, old, new := make([]string, len(pairs)), make([]float64, len(pairs)), make([]float64, len(pairs))
+	labels, bars, line := make([]string, len(pairs)), make([]float64, len(pairs)), make([]float64, len(pairs))
 	top := 0.0
 	for i, p := range pairs {
-		labels[i], old[i], new[i] = p.label, p.old, p.new
+		labels[i], bars[i], line[i] = p.label, p.old, p.new
 		top = max(top, p.old, p.new)
 	}
 	b.WriteString(coloured(grey + ", " + blue))
 	fmt.Fprintf(b, "  x-axis \"share of the traffic\" %s\n", list(labels, strconv.Quote))
 	fmt.Fprintf(b, "  y-axis %q 0 --> %s\n", c.y, figure(ceiling(top)))
-	fmt.Fprintf(b, "  bar %s\n  line %s\n", list(old, figure), list(new, figure))
+	fmt.Fprintf(b, "  bar %s\n  line %s\n", list(bars, figure), list(line, figure))
 }
 
 func list[T any](all []T, write func(T) string) string {

@@ -83,3 +83,6 @@ func (t table) shown(most int) (rows [][]text, left int) {
 	}
 	return t.rows[:most], left
 }
+
+// Title gives the page's headline as plain text.
+func (p Page) Title() string { return clean(p.title) }

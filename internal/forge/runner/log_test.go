@@ -128,6 +128,33 @@ func TestTheReaderOfThisTestReadsCommands(t *testing.T) {
 	}
 }
 
+func TestOrdersInText(t *testing.T) {
+	for text, want := range map[string]string{
+		"::error::x\n":            ": :error::x\n",
+		" \t::error::x":           " \t: :error::x",
+		"50%\r::error::x":         "50%\r: :error::x",
+		"a\r\n::error::x":         "a\r\n: :error::x",
+		"\u00a0::error::x":        "\u00a0: :error::x",
+		"\u200b::add-mask::x":     "\u200b: :add-mask::x",
+		"done ##[error]x":         "done ## [error]x",
+		"###[group]x":             "### [group]x",
+		"::stop-commands::x\n::x": ": :stop-commands::x\n: :x",
+	} {
+		for cut := range len(text) {
+			var out bytes.Buffer
+			l := NewLog(&out)
+			for _, piece := range []string{text[:cut], text[cut:]} {
+				if _, err := l.Write([]byte(piece)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out.String() != want {
+				t.Errorf("%q, written in two at %d: want %q, got %q", text, cut, want, out.String())
+			}
+		}
+	}
+}
+
 func TestOrdinaryTextIsLeftAlone(t *testing.T) {
 	var out bytes.Buffer
 	l := NewLog(&out)

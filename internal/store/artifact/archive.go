@@ -33,33 +33,33 @@ func pack(name string, content []byte) ([]byte, error) {
 	return packed.Bytes(), nil
 }
 
-// unpack gives the only file of a zip file, which must be name. Nothing is
-// written anywhere, and no more than a record may have is ever decompressed.
+// unpack gives the only file of a zip file, which must be record.json. Nothing
+// is written anywhere, and no more than a record may have is ever decompressed.
 // The error wraps rollout.ErrBroken.
-func unpack(name string, packed []byte) ([]byte, error) {
+func unpack(packed []byte) ([]byte, error) {
 	r, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", rollout.ErrBroken, err)
 	}
-	if len(r.File) != 1 || r.File[0].Name != name || !r.File[0].Mode().IsRegular() {
+	if len(r.File) != 1 || r.File[0].Name != recordFile || !r.File[0].Mode().IsRegular() {
 		held := "no file"
 		if len(r.File) > 0 {
 			held = fmt.Sprintf("%d files, the first %q", len(r.File), r.File[0].Name)
 		}
-		return nil, fmt.Errorf("%w: the archive holds %s, allowed is %s alone", rollout.ErrBroken, held, name)
+		return nil, fmt.Errorf("%w: the archive holds %s, allowed is %s alone", rollout.ErrBroken, held, recordFile)
 	}
 	f, err := r.File[0].Open()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", rollout.ErrBroken, name, err)
+		return nil, fmt.Errorf("%w: %s: %w", rollout.ErrBroken, recordFile, err)
 	}
 	// What the archive says of its file's size is not believed.
 	content, err := io.ReadAll(io.LimitReader(f, rollout.MaxRecordBytes+1))
 	if len(content) > rollout.MaxRecordBytes {
 		// Closing would only tell that not all was read.
-		return nil, fmt.Errorf("%w: %s has more than the %d bytes that are allowed", rollout.ErrBroken, name, rollout.MaxRecordBytes)
+		return nil, fmt.Errorf("%w: %s has more than the %d bytes that are allowed", rollout.ErrBroken, recordFile, rollout.MaxRecordBytes)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", rollout.ErrBroken, name, err)
+		return nil, fmt.Errorf("%w: %s: %w", rollout.ErrBroken, recordFile, err)
 	}
 	return content, nil
 }

@@ -151,8 +151,14 @@ func (s *Store) expires() time.Time {
 	return s.options.Clock.Now().Add(s.Retention())
 }
 
+// shown is err without the job's tokens, should an answer have quoted one.
+func (s *Store) shown(err error) error {
+	return retry.Redact(err, s.options.Token, s.options.RuntimeToken)
+}
+
 // download reads the zip file at a signed address, which is asked without
-// credentials. errGone says that it is there no more.
+// credentials. errGone says that it is there no more, errStale that the address
+// is not good any more.
 func (s *Store) download(ctx context.Context, signed string) (packed []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, signed, nil)
 	if err != nil {
@@ -167,6 +173,8 @@ func (s *Store) download(ctx context.Context, signed string) (packed []byte, err
 	case http.StatusOK:
 	case http.StatusGone, http.StatusNotFound:
 		return nil, errGone
+	case http.StatusForbidden:
+		return nil, fmt.Errorf("download from %s: status %d: %w", retry.Place(signed), resp.StatusCode, errStale)
 	default:
 		return nil, fmt.Errorf("download from %s: status %d", retry.Place(signed), resp.StatusCode)
 	}

@@ -27,8 +27,8 @@ type item struct {
 func (i item) String() string { return i.name + " of run " + i.run }
 
 // gone tells what became of an artifact that cannot be had any more.
-func (i item) gone() string {
-	if !i.expires.IsZero() {
+func (i item) gone(now time.Time) string {
+	if !i.expires.IsZero() && !now.Before(i.expires) {
 		return fmt.Sprintf("%s expired at %s", i, i.expires.UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf("%s has expired or was deleted", i)

@@ -27,18 +27,24 @@ func waits() []time.Duration {
 // where the run is one whose records are not taken. Others say that GitHub
 // could not be asked.
 func (s *Store) Load(ctx context.Context, service string, want rollout.Head) (rollout.Record, error) {
+	record, err := s.load(ctx, service, want)
+	if err != nil {
+		return rollout.Record{}, s.shown(fmt.Errorf("load record of %s: %w", service, err))
+	}
+	return record, nil
+}
+
+func (s *Store) load(ctx context.Context, service string, want rollout.Head) (rollout.Record, error) {
 	if err := checkService(service); err != nil {
 		return rollout.Record{}, err
 	}
-	var items []item
-	var err error
-	if want.Zero() {
-		items, err = s.newest(ctx, service)
-	} else {
-		items, err = s.locate(ctx, service, want)
+	find := s.newest
+	if !want.Zero() {
+		find = func(ctx context.Context, service string) ([]item, error) { return s.locate(ctx, service, want) }
 	}
+	items, err := find(ctx, service)
 	if err != nil {
-		return rollout.Record{}, fmt.Errorf("load record of %s: %w", service, err)
+		return rollout.Record{}, err
 	}
 	return s.open(ctx, items, service, want)
 }
@@ -148,7 +154,7 @@ func (s *Store) open(ctx context.Context, items []item, service string, want rol
 		}
 		errs = append(errs, err)
 	}
-	return rollout.Record{}, fmt.Errorf("load record of %s: %w", service, errors.Join(errs...))
+	return rollout.Record{}, errors.Join(errs...)
 }
 
 // meets compares what was found with what was asked for. A head that names no
@@ -167,11 +173,11 @@ func meets(i item, got, want rollout.Head) error {
 // read downloads one artifact and checks what can be checked by its name alone.
 func (s *Store) read(ctx context.Context, i item, service string) (rollout.Record, error) {
 	if i.expired {
-		return rollout.Record{}, fmt.Errorf("%w: %s", rollout.ErrNotFound, i.gone())
+		return rollout.Record{}, fmt.Errorf("%w: %s", rollout.ErrNotFound, i.gone(s.options.Clock.Now()))
 	}
 	packed, err := s.fetch(ctx, i)
 	if errors.Is(err, errGone) {
-		return rollout.Record{}, fmt.Errorf("%w: %s", rollout.ErrNotFound, i.gone())
+		return rollout.Record{}, fmt.Errorf("%w: %s", rollout.ErrNotFound, i.gone(s.options.Clock.Now()))
 	}
 	if err != nil {
 		return rollout.Record{}, fmt.Errorf("%s: %w", i, err)
@@ -179,7 +185,7 @@ func (s *Store) read(ctx context.Context, i item, service string) (rollout.Recor
 	if got := results.Digest(packed); i.digest != "" && !strings.EqualFold(got, i.digest) {
 		return rollout.Record{}, fmt.Errorf("%s: %w: its archive has %s, listed is %s", i, rollout.ErrBroken, got, i.digest)
 	}
-	content, err := unpack(recordFile, packed)
+	content, err := unpack(packed)
 	if err != nil {
 		return rollout.Record{}, fmt.Errorf("%s: %w", i, err)
 	}
@@ -194,10 +200,17 @@ func (s *Store) read(ctx context.Context, i item, service string) (rollout.Recor
 	return record, nil
 }
 
+// fetch downloads the archive. An address may be good for a minute only, and
+// waiting for a limit takes longer: then it asks for another one.
 func (s *Store) fetch(ctx context.Context, i item) ([]byte, error) {
-	address, err := i.address(ctx)
-	if err != nil {
-		return nil, err
+	var packed []byte
+	err := errStale
+	for try := 0; try < 2 && errors.Is(err, errStale); try++ {
+		var address string
+		if address, err = i.address(ctx); err != nil {
+			return nil, err
+		}
+		packed, err = s.download(ctx, address)
 	}
-	return s.download(ctx, address)
+	return packed, err
 }

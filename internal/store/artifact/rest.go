@@ -14,8 +14,12 @@ import (
 	"github.com/gapless-deploy/gapless/internal/store/artifact/retry"
 )
 
-// errGone: what was listed is there no more.
-var errGone = errors.New("it is there no more")
+var (
+	// errGone: what was listed is there no more.
+	errGone = errors.New("it is there no more")
+	// errStale: a signed address is not taken, for its time may be over.
+	errStale = errors.New("the signed address is refused")
+)
 
 const (
 	perPage = 100
@@ -116,9 +120,7 @@ func (r rest) get(ctx context.Context, path string, query url.Values, into any) 
 		return nil, retry.Redact(err)
 	}
 	resp, err := r.client.Do(req, into)
-	if err != nil {
-		err = retry.Redact(err)
-	}
+	err = retry.Redact(err)
 	if refused, ok := errors.AsType[*github.ErrorResponse](err); ok && refused.Response.StatusCode == http.StatusForbidden {
 		err = fmt.Errorf("%w (the job needs the permission actions: read)", err)
 	}

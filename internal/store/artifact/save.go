@@ -30,7 +30,7 @@ func (s *Store) Save(ctx context.Context, record rollout.Record, follows rollout
 		err = s.keep(ctx, record, packed)
 	}
 	if err != nil {
-		return fmt.Errorf("save record %s: %w", record.Rollout, err)
+		return s.shown(fmt.Errorf("save record %s: %w", record.Rollout, err))
 	}
 	return nil
 }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -206,13 +205,6 @@ func (c *Client) refusal(status int, data []byte) error {
 	if status == http.StatusConflict || said.Code == "already_exists" {
 		return ErrExists
 	}
-	message := c.scrub(strings.TrimSpace(said.Code + " " + said.Message))
+	message := retry.Scrub(strings.TrimSpace(said.Code+" "+said.Message), c.token)
 	return fmt.Errorf("status %d %s", status, message[:min(len(message), mostMessage)])
-}
-
-// signature finds what is secret in a URL that a message quotes.
-var signature = regexp.MustCompile(`(?i)\b(sig|signature|token)=[^&\s"]+`)
-
-func (c *Client) scrub(message string) string {
-	return signature.ReplaceAllString(strings.ReplaceAll(message, c.token, "***"), "$1=***")
 }

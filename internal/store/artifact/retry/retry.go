@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -153,14 +154,42 @@ func (t Transport) asked(resp *http.Response, said []byte) (time.Duration, bool)
 	return 0, false
 }
 
-// Redact gives err without the query of the URL that it names: the signature
-// in it is a secret.
-func Redact(err error) error {
+// signature finds what is secret in an address that a text quotes.
+var signature = regexp.MustCompile(`(?i)\b(sig|signature|token)=[^&\s"<]+`)
+
+// Scrub gives text without the secrets and signatures in it.
+func Scrub(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return signature.ReplaceAllString(text, "$1=***")
+}
+
+// Redact gives err without the secrets in its text, and without the query of
+// the URL that it names: the signature in it is one.
+func Redact(err error, secrets ...string) error {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return fmt.Errorf("%s %s: %w", strings.ToUpper(failed.Op), Place(failed.URL), failed.Err)
+		err = fmt.Errorf("%s %s: %w", strings.ToUpper(failed.Op), Place(failed.URL), failed.Err)
+	}
+	if err == nil {
+		return nil
+	}
+	if text := Scrub(err.Error(), secrets...); text != err.Error() {
+		return redacted{text, err}
 	}
 	return err
 }
+
+// redacted is an error that is shown as another text.
+type redacted struct {
+	text string
+	err  error
+}
+
+func (r redacted) Error() string { return r.text }
+func (r redacted) Unwrap() error { return r.err }
 
 // Place is a URL that can be shown: without user, query and fragment.
 func Place(address string) string {
