@@ -107,13 +107,7 @@ func TestSchemaChange(t *testing.T) {
 	if got := on.sql(t, "select count(*) from address where id = "+fresh+" and "+inBothForms); got != "1" {
 		t.Errorf("the address that the new version wrote is in both forms %s times", got)
 	}
-	comments := h.repo.Comments(pull.Number)
-	if len(comments) != 1 {
-		t.Fatalf("%d comments on the pull request, want the rollout's one", len(comments))
-	}
-	if body := comments[0].Body(); !strings.Contains(body, "100%") || !strings.Contains(body, second[:12]) {
-		t.Errorf("the comment does not tell of %s at 100%%:\n%s", second[:12], body)
-	}
+	told(t, h.repo.Comments(pull.Number), "plan to release "+second[:12], second[:12]+" takes all traffic", "approved: ana")
 
 	r = h.play(t, play{
 		file: "tick.yml", spec: githubtest.RunSpec{Event: githubtest.Schedule, Cron: "17,47 * * * *"}, jobs: []string{"tick", "retire"},
@@ -131,6 +125,8 @@ func TestSchemaChange(t *testing.T) {
 	if got := on.sql(t, "select count(*) from address where street_name is null or house_number is null"); got != "0" {
 		t.Errorf("%s addresses lost their street", got)
 	}
+
+	told(t, h.repo.Comments(pull.Number), "plan to release", "contracted")
 
 	seen.Stop()
 	sum := book.Summary()
@@ -203,6 +199,23 @@ func wants(t *testing.T, r ran, job string, outputs map[string]string) {
 	for name, want := range outputs {
 		if got := r.Outputs[job][name]; got != want {
 			t.Errorf("job %s: output %s is %q, want %q\n%s", job, name, got, want, r.Log)
+		}
+	}
+}
+
+// told wants two comments, of the plan and of the rollout, and texts in them.
+func told(t *testing.T, comments []*githubtest.Comment, plan string, rollout ...string) {
+	t.Helper()
+	if len(comments) != 2 {
+		t.Errorf("%d comments on the pull request, want the plan's and the rollout's", len(comments))
+		return
+	}
+	if body := comments[0].Body(); !strings.Contains(body, plan) {
+		t.Errorf("want %q in the comment of the plan:\n%s", plan, body)
+	}
+	for _, text := range rollout {
+		if body := comments[1].Body(); !strings.Contains(body, text) {
+			t.Errorf("want %q in the comment of the rollout:\n%s", text, body)
 		}
 	}
 }
