@@ -140,7 +140,7 @@ func allowed(taken github.Taken, asked rollout.Phase, st phase.Status) (permitte
 		due.Phase = rollout.Deploy
 	case next.Phase != asked:
 		return due, &inputError{fmt.Errorf("next is %s, not %s", next.Phase, asked), "see gapless status"}
-	case asked == rollout.Retire && next.Waits != "":
+	case asked == rollout.Retire && next.Waits != "" && st.State.Held == nil:
 		return due, &inputError{errors.New(next.Waits), "ask again then"}
 	}
 	if due.To == 0 {

@@ -93,6 +93,9 @@ func (j *job) handOn(r result) error {
 // conclude shows on the run's page how a command ended, unless all is done.
 func (j *job) conclude(r result) {
 	level := runner.Error
+	if r.Phase == command { // somebody's comment is no failure of the run
+		level = runner.Notice
+	}
 	switch r.Outcome {
 	case rollout.Done:
 		return

@@ -30,7 +30,7 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "merged": mergePull, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
+		"expire": expire, "reacted": reacted, "replies": replies, "edited": edited, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
 	})
 	play(t, "workflow", commands)
 }
@@ -326,10 +326,24 @@ func sayComment(ts *testscript.TestScript, _ bool, args []string) {
 
 // reacted: reacted CONTENT wants our reaction to what was said last.
 func reacted(ts *testscript.TestScript, _ bool, args []string) {
-	if got := hubOf(ts).last.Reactions(); len(got[args[0]]) == 0 {
+	if got := hubOf(ts).last.Reactions(); !strings.Contains(fmt.Sprint(got), args[0]) {
 		ts.Fatalf("reactions are %v, want %s", got, args[0])
 	}
 }
+
+// replies: replies TEXT wants it in a reply of ours.
+func replies(ts *testscript.TestScript, _ bool, args []string) {
+	h := hubOf(ts)
+	for _, c := range h.repo.Comments(h.pull.Number) {
+		if c.ID > h.last.ID && strings.Contains(c.Body(), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("nobody replied %q", args[0])
+}
+
+// edited: edited TEXT changes what was said last.
+func edited(ts *testscript.TestScript, _ bool, args []string) { hubOf(ts).last.Edit(args[0]) }
 
 // expire ends the life of all artifacts.
 func expire(ts *testscript.TestScript, _ bool, _ []string) {

@@ -3,6 +3,7 @@ package phase
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -23,6 +24,8 @@ func (s *session) load(ctx context.Context) error {
 	if told.Seq > want.Seq {
 		want = told
 	}
+	ctx, cancel := s.brief(ctx)
+	defer cancel()
 	record, err := s.r.Store.Load(ctx, mark.Service, want)
 	if err == nil && s.r.Seal != nil {
 		err = s.r.Seal.Verify(ctx, record)
@@ -35,6 +38,25 @@ func (s *session) load(ctx context.Context) error {
 	}
 	s.saved, s.head = record, record.Head()
 	return s.adopt(record)
+}
+
+// A store may look for a record for a minute. A way back does not wait for it:
+// it needs none.
+const (
+	loadForWayBack = 5 * time.Second
+	loadForStatus  = 20 * time.Second
+)
+
+// brief bounds the search for the record by what the phase needs it for.
+func (s *session) brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	switch s.work.Request.Phase {
+	case rollout.Rollback:
+		return context.WithTimeoutCause(ctx, loadForWayBack, fmt.Errorf("not found within %s", loadForWayBack))
+	case statusOnly:
+		return context.WithTimeoutCause(ctx, loadForStatus, fmt.Errorf("not found within %s", loadForStatus))
+	default:
+		return ctx, func() {}
+	}
 }
 
 // agree checks that the head on the platform and the one that the caller knows

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -227,4 +228,30 @@ func TestAllJobsRunAgainFindTheirWorkDone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slow is a store that never finds what it looks for.
+type slow struct{ phase.Store }
+
+func (slow) Load(ctx context.Context, _ string, _ rollout.Head) (rollout.Record, error) {
+	<-ctx.Done()
+	return rollout.Record{}, context.Cause(ctx)
+}
+
+// TestTheWayBackDoesNotWaitForTheRecord: traffic is back within seconds also
+// where the store looks for it for ever.
+func TestTheWayBackDoesNotWaitForTheRecord(t *testing.T) {
+	stage(t, release()[:4], func(t *testing.T, w *world) {
+		r := w.runner()
+		r.Store = slow{w}
+		began := time.Now()
+		res, err := r.Run(t.Context(), work(rollout.Rollback, "", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, res, rollout.Done)
+		if took := time.Since(began); took > 6*time.Second || w.split.Blue != rollout.Full {
+			t.Errorf("took %s\n%s", took, picture(w))
+		}
+	})
 }

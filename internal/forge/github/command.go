@@ -34,7 +34,7 @@ type Command struct {
 	Digest string
 }
 
-// ErrNoCommand: the comment does not speak to gapless.
+// ErrNoCommand says that the comment does not speak to gapless.
 var ErrNoCommand = errors.New("the comment is no command")
 
 // SyntaxError says what is wrong with a comment that does.

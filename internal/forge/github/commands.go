@@ -57,46 +57,35 @@ func (c Commands) Read(ctx context.Context, of Comment) (Taken, error) {
 		return Taken{}, err
 	}
 	taken := Taken{Command: command, Author: of.Author, PullRequest: of.PullRequest}
-	if err == nil {
-		err = c.may(ctx, of, &taken)
+	if err != nil {
+		err = &RefusedError{err}
+	} else {
+		err = refused(c.may(ctx, of, &taken))
 	}
-	refusal, refused := err, isRefusal(err)
-	switch {
-	case refused:
-		c.Refuse(ctx, of, refusal)
-		return Taken{}, &RefusedError{refusal}
-	case err != nil:
+	if refusal, ok := errors.AsType[*RefusedError](err); ok {
+		c.Refuse(ctx, of, refusal.err)
+	}
+	if err != nil {
 		return Taken{}, err
 	}
 	c.react(ctx, of, "eyes")
 	return taken, nil
 }
 
-// isRefusal tells what was found wrong from what could not be found out.
-func isRefusal(err error) bool {
-	if _, ok := errors.AsType[*SyntaxError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*refusal](err)
-	return ok
-}
-
-// refusal marks an error as a reason to refuse.
-type refusal struct{ *Error }
-
-func refuse(err error) error {
-	if e, ok := errors.AsType[*Error](err); ok && status(err) == 0 {
-		return &refusal{e}
+// refused tells what was found wrong from what could not be found out.
+func refused(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && !e.unanswered {
+		return &RefusedError{err}
 	}
 	return err
 }
 
 func (c Commands) may(ctx context.Context, of Comment, taken *Taken) error {
 	if of.PullRequest == 0 {
-		return refuse(fault("comment on the pull request that brought the revision", "it is on an issue"))
+		return fault("comment on the pull request that brought the revision", "it is on an issue")
 	}
 	if err := c.client.untouched(ctx, of); err != nil {
-		return refuse(err)
+		return err
 	}
 	has, err := c.client.permission(ctx, of.Author)
 	if err != nil {
@@ -108,7 +97,7 @@ func (c Commands) may(ctx context.Context, of Comment, taken *Taken) error {
 		needs = "read"
 	}
 	if !atLeast(has, needs) {
-		return refuse(fault("", "%s needs permission %s on the repository, %s has %s", taken.Verb, needs, of.Author, has))
+		return fault("", "%s needs permission %s on the repository, %s has %s", taken.Verb, needs, of.Author, has)
 	}
 	pull, err := c.client.pull(ctx, of.PullRequest)
 	if err != nil {
@@ -118,7 +107,7 @@ func (c Commands) may(ctx context.Context, of Comment, taken *Taken) error {
 		taken.Commit = pull.GetMergeCommitSHA()
 	}
 	if taken.Verb.forward() {
-		return refuse(ownMerged(pull))
+		return ownMerged(pull)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 type Error struct {
 	err  error
 	hint string
+	// unanswered is set where GitHub did not tell what was asked.
+	unanswered bool
 }
 
 func (e *Error) Error() string { return e.err.Error() }
@@ -28,19 +30,21 @@ func fault(hint, format string, args ...any) *Error {
 // permission it needs where the token has none.
 func asked(err error, permission, format string, args ...any) error {
 	doing := fmt.Sprintf(format, args...)
+	e := fault("GitHub may be asked again later: run this phase again", "%s: %w", doing, err)
 	switch status(err) {
 	case 0:
-		return fault("", "%s: %w", doing, err)
+		e.hint = ""
 	case http.StatusForbidden:
 		if !rateLimited(err) {
-			return fault("give the job \"permissions: "+permission+"\"", "%s: the token lacks the permission %s", doing, permission)
+			e = fault("give the job \"permissions: "+permission+"\"", "%s: the token lacks the permission %s", doing, permission)
 		}
 	case http.StatusNotFound:
-		return fault("a token without \"permissions: "+permission+"\" does not see it either", "%s: not found", doing)
+		e = fault("a token without \"permissions: "+permission+"\" does not see it either", "%s: not found", doing)
 	case http.StatusUnauthorized:
-		return fault("a token ends with its job: is this the job's own?", "%s: the token is not taken", doing)
+		e = fault("a token ends with its job: is this the job's own?", "%s: the token is not taken", doing)
 	}
-	return fault("GitHub may be asked again later: run this phase again", "%s: %w", doing, err)
+	e.unanswered = true
+	return e
 }
 
 // status is that of GitHub's answer, 0 where there was none.

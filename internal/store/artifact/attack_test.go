@@ -255,6 +255,22 @@ func TestContentThatIsForged(t *testing.T) {
 	}
 }
 
+// A record of another service, whole, under a name of this one.
+func TestARecordOfAnotherService(t *testing.T) {
+	w := newWorld(t)
+	run := w.run(writer)
+	billing := storetest.Opened(t, "billing", "r1", rollout.Head{})
+	j := job(run)
+	j.RawArtifact("gapless-"+storetest.Service, nil)
+	j.RawArtifact(recordName(billing.Head()), zipped(t, "record.json", encoded(t, billing)))
+	for _, want := range []rollout.Head{{}, billing.Head()} {
+		_, err := w.store(job(w.run(0))).Load(t.Context(), storetest.Service, want)
+		if !errors.Is(err, rollout.ErrBroken) || !strings.Contains(err.Error(), "the record of billing") {
+			t.Errorf("seq %d: %v, want ErrBroken", want.Seq, err)
+		}
+	}
+}
+
 // zippedNoise is an archive that is larger than what is downloaded.
 func zippedNoise(t *testing.T) []byte {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/githubtest"
 	"github.com/gapless-deploy/gapless/internal/rollout"
+	"github.com/gapless-deploy/gapless/internal/store/artifact"
 	"github.com/gapless-deploy/gapless/internal/store/storetest"
 )
 
@@ -155,8 +156,15 @@ func TestAllBeaconsAreRead(t *testing.T) {
 	for range 120 {
 		job(w.repo.Run(githubtest.RunSpec{Branch: "feature"})).RawArtifact("gapless-"+storetest.Service, nil)
 	}
-	got, err := w.store(job(w.run(0))).Load(t.Context(), storetest.Service, rollout.Head{})
-	if err != nil || got.Head() != newest.Head() {
-		t.Errorf("loaded %v, %v", got.Head(), err)
+	for range 12 {
+		job(w.run(0)).RawArtifact("log", nil)
+	}
+	for name, o := range map[string]artifact.Options{
+		"by name": w.options(job(w.run(0))), "where the server lists all": through(w.options(job(w.run(0))), blind),
+	} {
+		got, err := w.open(o).Load(t.Context(), storetest.Service, rollout.Head{})
+		if err != nil || got.Head() != newest.Head() {
+			t.Errorf("%s: loaded %v, %v", name, got.Head(), err)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
-	"time"
 )
 
 // What is sent. The service is Protobuf's JSON: it reads names in snake_case
@@ -44,12 +43,10 @@ type (
 	}
 	listAnswer struct {
 		Artifacts []struct {
-			Run     string      `json:"workflowrunbackendid"`
-			Job     string      `json:"workflowjobrunbackendid"`
-			Name    string      `json:"name"`
-			Size    json.Number `json:"size"`
-			Created time.Time   `json:"createdat"`
-			Digest  string      `json:"digest"`
+			Run    string `json:"workflowrunbackendid"`
+			Job    string `json:"workflowjobrunbackendid"`
+			Name   string `json:"name"`
+			Digest string `json:"digest"`
 		} `json:"artifacts"`
 	}
 	urlAnswer struct {

@@ -38,18 +38,20 @@ func ask(t *testing.T, clock retry.Clock, answers ...http.HandlerFunc) (g got, e
 			answers[n-1](w, r)
 		}
 	}))
-	t.Cleanup(server.Close)
+	defer server.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/x?sig=secret", strings.NewReader("question"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp, err := retry.Client(server.Client(), clock).Do(req)
-	if err != nil {
-		return g, err
+	if err == nil {
+		var body []byte
+		body, err = io.ReadAll(resp.Body)
+		g.status, g.body = resp.StatusCode, string(body)
+		err = errors.Join(err, resp.Body.Close())
 	}
-	body, err := io.ReadAll(resp.Body)
-	g.status, g.body = resp.StatusCode, string(body)
-	return g, errors.Join(err, resp.Body.Close())
+	server.Close() // what it read is then all there
+	return g, err
 }
 
 func refusal(status int, header ...string) http.HandlerFunc {
