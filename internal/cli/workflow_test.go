@@ -301,7 +301,8 @@ func golden(ts *testscript.TestScript, name, got string) {
 func steady(text string) string {
 	for _, r := range []struct{ pattern, sign string }{
 		{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?`, "TIME"},
-		{`\([0-9.]+(ms|s|m|min)? ago\)`, "(AGO)"},
+		{` \([0-9.]+ ?(ms|s|m|min)? ago\)`, ""},
+		{`\b[0-9][0-9,]*/s`, "N/s"},
 		{`\b[0-9a-f]{12,64}\b`, "DIGEST"},
 		{`(\d\.\d)-[0-9a-f]{6}\b`, "$1-ID"},
 		{`127\.0\.0\.1:\d+`, "ADDRESS"},

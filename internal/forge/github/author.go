@@ -12,8 +12,9 @@ import (
 // permissions are those on a repository, rising, as GitHub names them.
 func permissions() []string { return []string{"none", "read", "triage", "write", "maintain", "admin"} }
 
-// permission gives what a person may do on the repository. A role that the
-// owners made counts as the standard one that it is built on.
+// permission gives what a person may do on the repository. GitHub tells the two
+// standard roles in between, maintain and triage, beside the permission; a role
+// that the owners made counts as the permission that it gives.
 func (c *Client) permission(ctx context.Context, login string) (string, error) {
 	level, _, err := c.api.Repositories.GetPermissionLevel(ctx, c.owner, c.name, login)
 	if status(err) == http.StatusNotFound {
@@ -22,7 +23,8 @@ func (c *Client) permission(ctx context.Context, login string) (string, error) {
 	if err != nil {
 		return "", asked(err, "contents: read", "read the permission of %s", login)
 	}
-	if role := level.GetRoleName(); slices.Contains(permissions(), role) {
+	role := level.GetRoleName()
+	if (role == "maintain" && level.GetPermission() == "write") || (role == "triage" && level.GetPermission() == "read") {
 		return role, nil
 	}
 	return level.GetPermission(), nil

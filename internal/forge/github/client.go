@@ -60,6 +60,7 @@ func New(o Options) (*Client, error) {
 	client := *o.HTTP
 	client.Transport = &patience{next: transport, clock: o.Clock}
 	client.Timeout = 0 // each attempt has its own, waiting has none
+	client.CheckRedirect = sameHost
 	options := []github.ClientOptionsFunc{
 		github.WithHTTPClient(&client), github.WithAuthToken(o.Token), github.WithUserAgent("gapless"),
 		github.WithDisableRateLimitCheck(), // patience does, by the clock that it is given
@@ -77,6 +78,15 @@ func New(o Options) (*Client, error) {
 		c.warn = func(string) {}
 	}
 	return c, nil
+}
+
+// sameHost follows what is renamed, and takes the token nowhere else.
+func sameHost(req *http.Request, via []*http.Request) error {
+	const most = 5
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) > most {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // perPage is the most that GitHub gives at once.

@@ -160,10 +160,11 @@ func (g *Gates) approved(ctx context.Context, ask rollout.Ask) (string, error) {
 	if err != nil {
 		return "", asked(err, forReading, "read the approvals of run %s", g.job.Run)
 	}
+	named := func(e *github.Environment) bool { return strings.EqualFold(e.GetName(), name) } // as GitHub tells them apart
 	count := 0
 	var people []string
 	for _, a := range given {
-		if a.State != "approved" || !slices.ContainsFunc(a.Environments, func(e *github.Environment) bool { return e.GetName() == name }) {
+		if a.State != "approved" || !slices.ContainsFunc(a.Environments, named) {
 			continue
 		}
 		count++

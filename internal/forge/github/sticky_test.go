@@ -184,6 +184,19 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// What GitHub did without our hearing of it is found, not done twice.
+func TestStickyCommentWhoseAnswerWasLost(t *testing.T) {
+	s := newStage(t)
+	c := s.client(s.job()).Sticky(s.pull.Number)
+	s.github.Fail(1, func(r *http.Request) bool { return r.Method == http.MethodPost }, githubtest.LostAnswer())
+	if err := c.Publish(t.Context(), marker, "planned"); err == nil {
+		t.Error("a lost answer is no error")
+	}
+	s.clock.Advance(time.Minute)
+	publish(t, c, "at 5%")
+	s.shows(bot, "at 5%")
+}
+
 func TestStickyCommentByAPersonsToken(t *testing.T) {
 	s := newStage(t)
 	token := s.github.PersonalToken("ben")
@@ -251,12 +264,12 @@ func TestDeployment(t *testing.T) {
 	d.Tell(t.Context(), github.DeploymentInProgress, "at 5%", "")
 	d.Tell(t.Context(), github.DeploymentSuccess, strings.Repeat("ü", 200), "https://addresses.example.com")
 	made := s.repo.Deployments("canary")
-	got := made[len(made)-1].Statuses()
+	got := made[len(made)-1].Statuses()[1:] // the first is GitHub's own
 	if len(got) != 2 || got[0].State != "in_progress" || got[0].Description != "at 5%" ||
 		got[1].State != "success" || len([]rune(got[1].Description)) != 140 || got[1].EnvironmentURL != "https://addresses.example.com" {
 		t.Errorf("statuses %+v", got)
 	}
-	if n := len(made[0].Statuses()); n != 0 || len(s.warned) != 0 {
+	if n := len(made[0].Statuses()); n != 1 || len(s.warned) != 0 {
 		t.Errorf("%d statuses of the job before; warned %q", n, s.warned)
 	}
 }
@@ -290,5 +303,35 @@ func TestOptions(t *testing.T) {
 		if _, err := github.New(o); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// A token goes to the API and nowhere that the API sends it.
+func TestTokenStaysWithTheAPI(t *testing.T) {
+	s := newStage(t)
+	var seen []string
+	client, err := github.New(github.Options{
+		API: s.github.APIURL(), Repository: s.repo.FullName(), Token: "secret", Clock: s.clock,
+		HTTP: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			seen = append(seen, r.URL.Host+" "+r.Header.Get("Authorization"))
+			return &http.Response{
+				StatusCode: http.StatusFound, Request: r, Body: http.NoBody,
+				Header: http.Header{"Location": {"https://example.com/elsewhere"}},
+			}, nil
+		})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := client.PullRequestOf(t.Context(), s.commit); err == nil {
+		t.Error("a redirect to another host is no error")
+	}
+	for _, request := range seen {
+		if strings.HasPrefix(request, "example.com") {
+			t.Errorf("asked %s", request)
+		}
+	}
+	if len(seen) == 0 {
+		t.Error("nothing was asked")
 	}
 }

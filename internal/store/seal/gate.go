@@ -106,11 +106,6 @@ func (w *watch) begin(e rollout.Entry, d *rollout.Began, c cover) error {
 			return err
 		}
 	}
-	if digest := d.Digest; resumed && digest == "" { // it goes on under the one before
-		again := *d
-		again.Digest = w.begun.Digest
-		d = &again
-	}
 	w.begun, w.phase, w.gate = d, e.Phase, gate
 	return nil
 }
@@ -136,8 +131,7 @@ func (w *watch) resumes(p rollout.Phase, d *rollout.Began) bool {
 	if w.begun == nil || w.gate == nil || w.phase != p || d.Approval != "" {
 		return false
 	}
-	sameDigest := d.Digest == "" || d.Digest == w.begun.Digest
-	return sameDigest && d.To == w.begun.To && (d.Accepted == "" || d.Accepted == w.begun.Accepted)
+	return d.Digest == w.begun.Digest && d.To == w.begun.To && (d.Accepted == "" || d.Accepted == w.begun.Accepted)
 }
 
 // raise checks what gives the candidate more traffic than it has.

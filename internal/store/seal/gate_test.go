@@ -80,6 +80,20 @@ func TestNothingPassesByAGate(t *testing.T) {
 			why: "no phase was let through",
 		},
 		{
+			name: "a phase that resumes under no digest", environment: "production",
+			entries: []entry{
+				{rollout.Promote, begun()}, {rollout.Promote, change(resumed, func(b *rollout.Began) { b.Digest = "" })}, to(50),
+			},
+			why: "no phase was let through",
+		},
+		{
+			name: "a phase that resumes outside of the environment",
+			entries: []entry{
+				{rollout.Promote, resumed}, to(50),
+			},
+			why: "no phase was let through",
+		},
+		{
 			name: "a phase that resumes after another one", environment: "production",
 			entries: []entry{{rollout.Promote, begun()}, {rollout.Tick, rollout.Began{}}, {rollout.Promote, resumed}, to(50)},
 			why:     "no phase was let through",
@@ -151,7 +165,7 @@ func TestNothingPassesByAGate(t *testing.T) {
 
 // What is let through, and what needs not be.
 func TestWhatGatesLetThrough(t *testing.T) {
-	resumed := rollout.Began{To: 50}
+	resumed := rollout.Began{To: 50, Digest: digest}
 	tests := []struct {
 		name        string
 		opened      func(*rollout.Opened)
@@ -163,7 +177,7 @@ func TestWhatGatesLetThrough(t *testing.T) {
 			name: "resumed, and resumed again", environment: "production",
 			entries: append([]entry{
 				{rollout.Promote, begun()}, {rollout.Promote, rollout.Shifting{To: 50}},
-				{rollout.Promote, resumed}, {rollout.Promote, rollout.Began{To: 50, Digest: digest}},
+				{rollout.Promote, resumed}, {rollout.Promote, resumed},
 			}, promoted()[2:]...),
 		},
 		{name: "no gate in force", opened: func(o *rollout.Opened) { o.Gates = rollout.Gates{} }, entries: []entry{
@@ -226,7 +240,7 @@ func TestCommentGate(t *testing.T) {
 	b.Gate = "comment by write"
 	r := s.signed(s.appended(s.standing(o), job, entry{rollout.Promote, b}), s.seal(job))
 	other := s.job("")
-	r = s.signed(s.appended(r, other, entry{rollout.Promote, rollout.Began{To: 50}}, entry{rollout.Promote, rollout.Shifted{To: 50}}), s.seal(other))
+	r = s.signed(s.appended(r, other, entry{rollout.Promote, rollout.Began{To: 50, Digest: digest}}, entry{rollout.Promote, rollout.Shifted{To: 50}}), s.seal(other))
 	takenBy(t, s.seal(nil), r, "approved by a comment, resumed by a push")
 }
 
