@@ -31,7 +31,7 @@ const config = `
 service: address-book
 target:
   local:
-    agent: "http://%s"
+    agent: "https://%s"
     command: ["./releases/{revision}/address-book"]
     instances: 2
     health: /healthz
@@ -141,8 +141,9 @@ func newHub(t *testing.T, on *host) *hub {
 	t.Helper()
 	h := &hub{
 		server: githubtest.New(t), dir: t.TempDir(), action: t.TempDir(),
-		base:    command(t, root, filepath.Join("scripts", "base-image"), "debian"),
-		secrets: map[string]string{"GAPLESS_AGENT_TOKEN": agentToken, "DATABASE_URL": on.database},
+		base:      command(t, root, filepath.Join("scripts", "base-image"), "debian"),
+		secrets:   map[string]string{"GAPLESS_AGENT_TOKEN": agentToken, "DATABASE_URL": on.database},
+		variables: map[string]string{"GAPLESS_AGENT_CA": string(on.authority)},
 	}
 	h.repo = h.server.Repository("octo/shop", githubtest.Protected("main"))
 	h.repo.Collaborator(reviewer, githubtest.CanAdmin)
@@ -171,7 +172,7 @@ func newHub(t *testing.T, on *host) *hub {
 // write writes the repository's config, with one schema change or none.
 func (h *hub) write(t *testing.T, on *host, change string) {
 	t.Helper()
-	put(t, filepath.Join(h.dir, "gapless.yaml"), fmt.Sprintf(config, on.admin, change), 0o600)
+	put(t, filepath.Join(h.dir, "gapless.yaml"), fmt.Sprintf(config, on.secure, change), 0o600)
 	if change != "" {
 		text, err := os.ReadFile(filepath.Join(root, "testdata", "demo", filepath.FromSlash(change)))
 		if err != nil {

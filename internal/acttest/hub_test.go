@@ -31,6 +31,8 @@ type hub struct {
 	base   string // the image of the runners
 	// secrets are those of every environment.
 	secrets map[string]string
+	// variables are the repository's.
+	variables map[string]string
 }
 
 // ran is what became of a run: of each job, by its key, how it ended and what
@@ -151,6 +153,9 @@ func (h *hub) act(t *testing.T, file, event string, env map[string]string) ran {
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.secrets)) {
 		args = append(args, "--secret", name) // its value is read from act's own environment
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.variables)) {
+		args = append(args, "--var", name+"="+h.variables[name])
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +48,10 @@ func content(t *testing.T) string {
 				return err
 			}
 			text, err := os.ReadFile(path)
-			fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
 			return err
 		})
 		if err != nil {
@@ -76,6 +79,9 @@ func command(t *testing.T, dir, name string, args ...string) string {
 // and a database.
 type host struct {
 	dir, public, admin string
+	// secure is the admin API behind TLS, by a certificate of authority.
+	secure    string
+	authority []byte
 	// database is its URL for containers, which see no sockets of the host's.
 	database string
 	db       *pgx.Conn
@@ -91,7 +97,11 @@ func newHost(t *testing.T) *host {
 	if h.db, err = pgx.Connect(t.Context(), socket); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = h.db.Close(context.WithoutCancel(t.Context())) })
+	t.Cleanup(func() {
+		if err := h.db.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 	h.database = overTCP(t, socket)
 	gapless := filepath.Join(h.dir, "gapless")
 	command(t, root, "go", "build", "-o", gapless, "./cmd/gapless")
@@ -99,7 +109,7 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent := exec.Command(gapless, "agent", "--service", service, "--listen", h.public, "--admin", h.admin) //nolint:noctx // ended below
+	agent := exec.Command(gapless, "agent", "--service", service, "--listen", h.public, "--admin", h.admin)
 	agent.Dir, agent.Stdout, agent.Stderr = h.dir, log, log
 	agent.Env = append(os.Environ(), "GAPLESS_AGENT_TOKEN="+agentToken, "DATABASE_URL="+socket)
 	if err := agent.Start(); err != nil {
@@ -116,7 +126,8 @@ func newHost(t *testing.T) *host {
 			t.Logf("agent:\n%s", text)
 		}
 	})
-	h.answers(t, h.admin)
+	answers(t, h.admin)
+	h.secure, h.authority = overTLS(t, h.admin)
 	return h
 }
 
@@ -126,18 +137,24 @@ func (h *host) release(t *testing.T, revision, form string) {
 	command(t, root, "go", "build", "-o", filepath.Join(h.dir, "releases", revision, service), "./testdata/apps/addressbook/"+form)
 }
 
-func (h *host) answers(t *testing.T, address string) {
+// answers returns once somebody does.
+func answers(t *testing.T, address string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for ticker := time.NewTicker(20 * time.Millisecond); ; {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err == nil {
-			_ = conn.Close()
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
 			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("nobody answers at %s", address)
+		select {
+		case <-ctx.Done():
+			t.Fatalf("nobody answers at %s: %v", address, err)
+		case <-ticker.C:
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -174,8 +191,7 @@ func (h *host) post(t *testing.T, line string) string {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(response.Body)
-	_ = response.Body.Close()
-	if err != nil || response.StatusCode != http.StatusCreated {
+	if err := errors.Join(err, response.Body.Close()); err != nil || response.StatusCode != http.StatusCreated {
 		t.Fatalf("post %s: %s %s (%v)", line, response.Status, text, err)
 	}
 	return h.sql(t, "select max(id) from address")
@@ -189,53 +205,4 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close() //nolint:errcheck // it was never used
 	return l.Addr().String()
-}
-
-// overTCP makes a server that listens on a socket in a directory reachable
-// over TCP, and returns the URL for it.
-func overTCP(t *testing.T, address string) string {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := u.Query()
-	dir := query.Get("host")
-	if dir == "" {
-		return address
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go relay(in, filepath.Join(dir, ".s.PGSQL.5432"))
-		}
-	}()
-	query.Del("host")
-	u.Host, u.RawQuery = l.Addr().String(), query.Encode()
-	return u.String()
-}
-
-func relay(in net.Conn, socket string) {
-	defer in.Close() //nolint:errcheck // both ends are told by the other
-	out, err := net.Dial("unix", socket)
-	if err != nil {
-		return
-	}
-	defer out.Close() //nolint:errcheck // as above
-	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
-		go func() {
-			_, _ = io.Copy(pair[0], pair[1])
-			done <- struct{}{}
-		}()
-	}
-	<-done
 }
