@@ -119,8 +119,11 @@ func (o Options) listenAdmin(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if network == "unix" {
+	switch network {
+	case "unix":
 		return o.listenSocket(ctx, target)
+	case "tls":
+		return nil, fmt.Errorf("admin address %s: the agent speaks plain HTTP there, to this host alone; have a proxy on it speak TLS", o.Admin)
 	}
 	if err := loopback(ctx, target); err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", o.Admin, err)

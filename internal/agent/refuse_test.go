@@ -42,6 +42,7 @@ func TestAgentRefusesToStart(t *testing.T) {
 		"admin open to all":        {func(o *agent.Options) { o.Admin = "0.0.0.0:0" }, []string{"0.0.0.0 is open to the network"}},
 		"admin without a host":     {func(o *agent.Options) { o.Admin = ":7070" }, []string{"names no host", "loopback"}},
 		"admin on a public IP":     {func(o *agent.Options) { o.Admin = "192.0.2.1:7070" }, []string{"192.0.2.1 is open to the network"}},
+		"admin with TLS":           {func(o *agent.Options) { o.Admin = "https://127.0.0.1:7070" }, []string{"have a proxy on it speak TLS"}},
 		"admin with a path":        {func(o *agent.Options) { o.Admin = "http://127.0.0.1:7070/x" }, []string{"must be http://HOST:PORT"}},
 		"short token":              {func(o *agent.Options) { o.Token = "secret" }, []string{"6 characters", "at least 16"}},
 		"state of another service": {func(o *agent.Options) { o.State = other }, []string{`belongs to service "billing", not "shop"`}},

@@ -86,7 +86,7 @@ func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
 		}
 	}
 	env.out.hide(token)
-	return api.NewClient(target.Agent, token)
+	return api.NewClientTrusting(target.Agent, token, []byte(env.Getenv(target.CAEnv)))
 }
 
 // database gives the way to the database of the schema changes. It is opened

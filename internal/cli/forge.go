@@ -64,9 +64,9 @@ type sticky struct {
 	none   bool
 }
 
-// Publish implements publisher.
-func (s *sticky) Publish(ctx context.Context, marker, body string) error {
-	if s.none {
+// find finds out which pull request it is.
+func (s *sticky) find(ctx context.Context) error {
+	if s.none || s.to != nil {
 		return nil
 	}
 	if s.number == 0 {
@@ -80,10 +80,25 @@ func (s *sticky) Publish(ctx context.Context, marker, body string) error {
 			return nil
 		}
 	}
-	if s.to == nil {
-		s.to = s.client.Sticky(s.number)
+	s.to = s.client.Sticky(s.number)
+	return nil
+}
+
+// Publish implements publisher.
+func (s *sticky) Publish(ctx context.Context, marker, body string) error {
+	if err := s.find(ctx); err != nil || s.none {
+		return err
 	}
 	return s.to.Publish(ctx, marker, body)
+}
+
+// Shown gives what the comment with the marker says now; empty where there is
+// none.
+func (s *sticky) Shown(ctx context.Context, marker string) (string, error) {
+	if err := s.find(ctx); err != nil || s.none {
+		return "", err
+	}
+	return s.to.Shown(ctx, marker)
 }
 
 // Flush implements publisher.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -29,7 +30,7 @@ type initCmd struct {
 	Instances         int      `placeholder:"NUMBER" help:"How many instances serve (default 2)."`
 	Health            string   `placeholder:"PATH" help:"Path that answers once an instance is ready (default /healthz)."`
 	PortEnv           string   `placeholder:"NAME" help:"Variable in which an instance finds its port (default PORT)."`
-	Agent             string   `placeholder:"URL" help:"The agent's admin API, as a job's container reaches it (default http://127.0.0.1:7070)."`
+	Agent             string   `placeholder:"URL" help:"The agent's admin API, as a job's container reaches it (default https://172.17.0.1:7071)."`
 	Build             string   `placeholder:"COMMAND" help:"What puts a commit's program where the agent starts it from; the commit is added to it (default ./scripts/release)."`
 	Action            string   `placeholder:"ACTION" help:"The action with its ref (default gapless-deploy/gapless@v1)."`
 	Print             bool     `help:"Write everything to standard output, and no file."`
@@ -129,10 +130,8 @@ func (c *initCmd) options() (scaffold.Options, error) {
 }
 
 func oneOf(flag, value string, known ...string) error {
-	for _, k := range known {
-		if value == k {
-			return nil
-		}
+	if slices.Contains(known, value) {
+		return nil
 	}
 	list := strings.ReplaceAll(strings.Join(known, ", "), "_", "-")
 	return &inputError{fmt.Errorf("init %s: expected one of %s, observed %q", flag, list, value), "see gapless init --help"}
@@ -179,7 +178,7 @@ func writeNew(files []scaffold.File) error {
 }
 
 func writeFile(f scaffold.File) (err error) {
-	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil { //nolint:gosec // G301: as a repository's directories are
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 		return err
 	}
 	//nolint:gosec // G302: as a repository's files are; O_EXCL: it may have come up meanwhile
@@ -199,9 +198,9 @@ func next(o scaffold.Options, files []scaffold.File) string {
 	for _, f := range files {
 		fmt.Fprintf(&b, "  %s\n", f.Path)
 	}
-	secrets := "GAPLESS_AGENT_TOKEN"
+	names := []string{"GAPLESS_AGENT_TOKEN"}
 	if o.Schema {
-		secrets += " and DATABASE_URL"
+		names = append(names, "DATABASE_URL")
 	}
 	environments := "gapless"
 	b.WriteString("\nNext:\n")
@@ -215,8 +214,9 @@ func next(o scaffold.Options, files []scaffold.File) string {
 			environments += ", " + o.SchemaEnvironment
 		}
 	}
-	fmt.Fprintf(&b, ".\n  3. In each of them (%s) the secrets %s.\n", environments, secrets)
-	b.WriteString("  4. A self-hosted runner that reaches the agent, then push to main.\n" +
+	fmt.Fprintf(&b, ".\n  3. In each of them (%s) the secret %s;\n"+
+		"     for the repository the variable GAPLESS_AGENT_CA.\n", environments, strings.Join(names, " and "))
+	b.WriteString("  4. A self-hosted runner on the service's host, and TLS in front of the agent; then push to main.\n" +
 		"\nThe guide: docs/guides/github-actions.md of gapless.\n")
 	return b.String()
 }

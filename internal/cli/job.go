@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/document"
@@ -210,7 +211,18 @@ func (actionRun) Run(ctx context.Context, env *environment) error {
 	return nil
 }
 
+// reads are what a run for a pull request may do: it changes nothing.
+func reads(p rollout.Phase) bool {
+	return slices.Contains([]rollout.Phase{rollout.Plan, runner.Status, runner.Can, runner.Validate}, p)
+}
+
 func (env *environment) inJob(ctx context.Context, j *job, p rollout.Phase) error {
+	if strings.HasPrefix(j.EventName, "pull_request") && !reads(p) {
+		return &inputError{
+			fmt.Errorf("phase %s is not run for event %s: what nobody has merged changes nothing", p, j.EventName),
+			"run it on push to the default branch, on workflow_dispatch, schedule or issue_comment",
+		}
+	}
 	args, err := j.args(p, env.Environ)
 	if err != nil {
 		return &inputError{err, "see the action's inputs"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/config"
@@ -41,21 +42,34 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 			env.status = statusOf(pre.Else)
 		}
 	}
-	return errors.Join(env.preview(r.cfg, p), env.showPlan(ctx, r.cfg, p))
+	v := planView(r.cfg, p)
+	if env.job != nil {
+		if err := env.showPlan(ctx, &v); err != nil {
+			return err
+		}
+	}
+	return env.preview(v, planned(r.cfg, p))
 }
 
 // showPlan keeps the plan in a comment of its own, on the pull request that the
-// run is about or that brought the commit.
-func (env *environment) showPlan(ctx context.Context, cfg *config.Config, p phase.Preview) error {
-	if env.job == nil {
-		return nil
-	}
+// run is about or that brought the commit. After the merge it says whether the
+// plan is still the one that was shown before.
+func (env *environment) showPlan(ctx context.Context, v *report.PlanView) error {
 	to, err := env.job.sticky(env.job.SHA)
 	if err != nil || to == nil {
 		return err
 	}
-	shown := newPage(ctx, to, func(text string) { env.out.say("warning: " + text + "\n") })
-	shown.set(env.out.mask.apply(report.Plan(planView(cfg, p)).Markdown()))
+	warn := func(text string) { env.out.say("warning: " + text + "\n") }
+	if to.number == 0 {
+		marker, _, _ := strings.Cut(report.Plan(*v).Markdown(), "\n")
+		before, err := to.Shown(ctx, marker)
+		if err != nil {
+			warn("what was planned on the pull request is not known: " + err.Error())
+		}
+		v.Shown = report.IntentOf(before)
+	}
+	shown := newPage(ctx, to, warn)
+	shown.set(env.out.mask.apply(report.Plan(*v).Markdown()))
 	shown.close()
 	return nil
 }
@@ -89,10 +103,8 @@ func (env *environment) planUnseen(revision string) error {
 			Candidate: spec.Revision, Strategy: cfg.Strategy.Kind(), Target: cfg.Target.String(), Spec: spec,
 			Intent: config.Intent(cfg.Source().Data, files, cfg.Target.String()),
 		},
-		Next: plan.Next{Phase: rollout.Deploy, Asked: "begin the rollout"},
-		Warnings: []string{
-			"this is a pull request from another repository: neither the platform nor the database was looked at",
-		},
+		Next:     plan.Next{Phase: rollout.Deploy, Asked: "begin the rollout"},
+		Warnings: []string{"this is a pull request from another repository: it is given no access to ours"},
 	}
 	var faults error
 	for _, f := range files {
@@ -104,13 +116,14 @@ func (env *environment) planUnseen(revision string) error {
 	if faults != nil {
 		return faults
 	}
-	return env.preview(cfg, p)
+	v := planView(cfg, p)
+	v.Unseen = true
+	return env.preview(v, planned(cfg, p))
 }
 
-func (env *environment) preview(cfg *config.Config, p phase.Preview) error {
-	v := planView(cfg, p)
+func (env *environment) preview(v report.PlanView, r result) error {
 	page := report.Plan(v)
-	return errors.Join(env.page(page, v), env.handOn(planned(cfg, p), &page))
+	return errors.Join(env.page(page, v), env.handOn(r, &page))
 }
 
 func planView(cfg *config.Config, p phase.Preview) report.PlanView {

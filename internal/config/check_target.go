@@ -31,6 +31,7 @@ func (k *checker) local(l *Local) {
 		k.agent(at+".agent", l.Agent)
 	}
 	k.envName(at+".token_env", l.TokenEnv)
+	k.envName(at+".ca_env", l.CAEnv)
 	k.envName(at+".port_env", l.PortEnv)
 	if !k.faulty(at+".instances") && (l.Instances < 1 || l.Instances > 100) {
 		k.refuse(at+".instances", fmt.Sprintf("expected 1 to 100, observed %d", l.Instances), "")
@@ -49,13 +50,13 @@ func (k *checker) local(l *Local) {
 	}
 }
 
-// agent allows what keeps the token on this host.
+// agent allows what keeps the token on this host, or hidden on the way.
 func (k *checker) agent(at, agent string) {
-	const suggestion = "write it like http://127.0.0.1:7070 or unix:///run/gapless.sock"
+	const suggestion = "write it like http://127.0.0.1:7070, unix:///run/gapless.sock or https://172.17.0.1:7071"
 	u, err := url.Parse(agent)
 	switch {
-	case err != nil || (u.Scheme != "http" && u.Scheme != "unix") || u.Opaque != "":
-		k.refuse(at, "expected an http or unix URL, observed "+withoutPassword(agent), suggestion)
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "unix") || u.Opaque != "":
+		k.refuse(at, "expected an http, https or unix URL, observed "+withoutPassword(agent), suggestion)
 	case u.User != nil:
 		k.refuse(at, "a URL with a user in it is a secret", "name the token's environment variable in token_env")
 	case u.RawQuery != "" || u.Fragment != "":
@@ -64,7 +65,7 @@ func (k *checker) agent(at, agent string) {
 		if u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" {
 			k.refuse(at, fmt.Sprintf("expected the socket's absolute path, observed %q", agent), suggestion)
 		}
-	case !loopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback(u.Hostname()):
 		k.refuse(at, fmt.Sprintf("expected this host, observed %q: the token is sent in the clear", u.Hostname()), suggestion)
 	case u.Port() == "" || (u.Path != "" && u.Path != "/"):
 		k.refuse(at, fmt.Sprintf("expected a port and no path, observed %q", agent), suggestion)

@@ -27,7 +27,7 @@ func example() *config.Config {
 	return &config.Config{
 		Service: "address-book",
 		Target: config.Target{Local: &config.Local{
-			Agent: "http://127.0.0.1:7070", TokenEnv: "GAPLESS_AGENT_TOKEN",
+			Agent: "http://127.0.0.1:7070", TokenEnv: "GAPLESS_AGENT_TOKEN", CAEnv: "GAPLESS_AGENT_CA",
 			Command: []string{"./releases/{revision}/address-book"},
 			PortEnv: "PORT", Instances: 3, Health: "/healthz",
 		}},

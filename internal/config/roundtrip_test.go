@@ -162,8 +162,8 @@ func valid(t *rapid.T) *config.Config {
 	c := &config.Config{
 		Service: rapid.StringMatching(`[a-z]([a-z0-9-]{0,20}[a-z0-9])?`).Draw(t, "service"),
 		Target: config.Target{Local: &config.Local{
-			Agent:    rapid.SampledFrom([]string{"http://127.0.0.1:7070", "http://[::1]:1", "unix:///run/gapless.sock"}).Draw(t, "agent"),
-			TokenEnv: name.Draw(t, "token_env"), PortEnv: "p" + name.Draw(t, "port_env"),
+			Agent:    rapid.SampledFrom([]string{"http://127.0.0.1:7070", "http://[::1]:1", "https://172.17.0.1:7071", "unix:///run/gapless.sock"}).Draw(t, "agent"),
+			TokenEnv: name.Draw(t, "token_env"), CAEnv: name.Draw(t, "ca_env"), PortEnv: "p" + name.Draw(t, "port_env"),
 			Command:   append([]string{"./{revision}"}, rapid.SliceOfN(text, 0, 3).Draw(t, "arguments")...),
 			Dir:       text.Draw(t, "dir"),
 			Env:       rapid.MapOfN(name, text, 0, 3).Draw(t, "env"),

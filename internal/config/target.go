@@ -24,10 +24,12 @@ type Target struct {
 
 // Local is a service under gapless agent, on one host.
 type Local struct {
-	// The agent's admin API: http://127.0.0.1:port, or unix:///path of its socket.
-	Agent string `yaml:"agent,required" jsonschema:"pattern=^(http|unix)://"`
+	// The agent's admin API: http://127.0.0.1:port, unix:///path of its socket, or https://host:port of a proxy in front of it.
+	Agent string `yaml:"agent,required" jsonschema:"pattern=^(https?|unix)://"`
 	// The environment variable that holds the agent's bearer token. Default GAPLESS_AGENT_TOKEN.
 	TokenEnv string `yaml:"token_env" jsonschema:"pattern=^[A-Za-z_][A-Za-z0-9_]*$"`
+	// The environment variable that holds the authorities to trust when the agent is reached by https, in PEM. Where it is not set, those that the machine trusts. Default GAPLESS_AGENT_CA.
+	CAEnv string `yaml:"ca_env" jsonschema:"pattern=^[A-Za-z_][A-Za-z0-9_]*$"`
 	// The program and its arguments. {revision} stands for the revision's id.
 	Command []string `yaml:"command,required" jsonschema:"minItems=1"`
 	// The directory in which the program starts; {revision} may be in it. Default: the agent's own.
@@ -80,9 +82,13 @@ type Lambda struct {
 // otherwise.
 const DefaultTokenEnv = "GAPLESS_AGENT_TOKEN" //nolint:gosec // G101: the variable's name, no credential
 
+// defaultCAEnv holds the authorities to trust unless ca_env says otherwise.
+const defaultCAEnv = "GAPLESS_AGENT_CA"
+
 // Default fills in what a file may leave out.
 func (l *Local) Default() {
 	l.TokenEnv = DefaultTokenEnv
+	l.CAEnv = defaultCAEnv
 	l.PortEnv = "PORT"
 	l.Instances = 1
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -32,6 +33,12 @@ type PlanView struct {
 	Needs    []Precondition
 	// Digests; one that is empty is left out.
 	Intent, PlanDigest, GateDigest string
+	// Shown is the intent that the pull request was shown; empty where it was
+	// shown none, or the plan is that of the pull request.
+	Shown string
+	// Unseen is set where the plan is by the files alone: neither the platform
+	// nor the database was looked at.
+	Unseen bool
 	// Next is the first phase.
 	Next *Next
 }
@@ -84,6 +91,8 @@ func Plan(v PlanView) Page {
 	switch {
 	case len(refused) > 0:
 		p.title, p.mood = fmt.Sprintf("%s: %s cannot be released as it is", v.Service, cand), held
+	case v.Unseen:
+		p.title = fmt.Sprintf("%s: plan to release %s, by its files alone", v.Service, cand)
 	case v.Stable.Zero():
 		p.title = fmt.Sprintf("%s: plan of the first release, %s", v.Service, cand)
 	default:
@@ -96,8 +105,19 @@ func Plan(v PlanView) Page {
 		}
 		p.fact("Refused", line)
 	}
-	p.fact("Users get", say("%s; the plan has changed nothing", names.shares(v.Serving)))
+	if v.Unseen {
+		p.fact("Users get", say("not known: neither the platform nor the database was looked at"))
+	} else {
+		p.fact("Users get", say("%s; the plan has changed nothing", names.shares(v.Serving)))
+	}
 	p.fact("How", v.how())
+	switch v.Shown {
+	case "":
+	case v.Intent:
+		p.fact("Since the pull request", say("the same: config, changes and target are those that were shown there"))
+	default:
+		p.fact("Since the pull request", say("changed: what was shown there had intent ").code(v.Shown))
+	}
 	p.fact("Takes", v.takes())
 	if v.Next != nil && v.Next.Command != "" {
 		p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
@@ -141,7 +161,10 @@ func (v PlanView) refusals() []text {
 func (v PlanView) how() text {
 	line := say("%s on %s", v.Strategy, v.Target)
 	if v.Instances > 0 {
-		line = line.and(", %s on side %s", of(int64(v.Instances), "instance"), v.Side)
+		line = line.and(", %s", of(int64(v.Instances), "instance"))
+	}
+	if v.Side != "" {
+		line = line.and(" on side %s", v.Side)
 	}
 	var weights []string
 	for _, w := range v.Weights {
@@ -273,4 +296,17 @@ func (v PlanView) digests() part {
 		}
 	}
 	return p
+}
+
+// intentShown is how a plan's page as Markdown shows its intent.
+var intentShown = regexp.MustCompile("(?m)^- Intent `([0-9a-f]{64})`$")
+
+// IntentOf reads the intent out of a plan's page, as Markdown; empty where it
+// shows none.
+func IntentOf(markdown string) string {
+	found := intentShown.FindStringSubmatch(markdown)
+	if found == nil {
+		return ""
+	}
+	return found[1]
 }

@@ -76,8 +76,6 @@ func examples() []example {
 func steering(m maker) []example {
 	commands := m.commands()
 	commands[0].If = "github.event.issue.pull_request && startsWith(github.event.comment.body, '/gapless ')"
-	plan := m.plan()
-	plan[0].If = "github.event.pull_request.head.repo.full_name != github.repository"
 	return []example{
 		{"commands.yml", workflow{Name: "commands", On: events{Comment: true}, Jobs: commands, Header: []string{
 			"Comments on the pull request that brought the release: /gapless promote DIGEST,",
@@ -94,10 +92,10 @@ func steering(m maker) []example {
 		{"rollback.yml", workflow{Name: "rollback", On: events{Dispatch: []string{"rollback"}, Reason: true}, Jobs: m.rollback(), Header: []string{
 			"The way back as a button: Actions, rollback, Run workflow.",
 		}}},
-		{"plan.yml", workflow{Name: "plan", On: events{PullRequest: true}, Jobs: plan, Header: []string{
+		{"plan.yml", workflow{Name: "plan", On: events{PullRequest: true}, Jobs: m.plan(), Header: []string{
 			"What a pull request's release would do: a comment on it, with annotations beside",
-			"the lines of gapless.yaml and of the change files. A fork's pull request gets its",
-			"files checked and a summary, without secrets.",
+			"the lines of gapless.yaml and of the change files. A fork's pull request gets a",
+			"plan by its files alone, in the summary, and no secrets.",
 		}}},
 	}
 }

@@ -45,7 +45,8 @@ type Options struct {
 	// Steps are the shares of the traffic that a canary goes through, in
 	// percent, the last one 100.
 	Steps []string
-	// Agent is the address of the agent's admin API; Command starts an instance,
+	// Agent is the address of the agent's admin API, as a job's container reaches
+	// it: by TLS at docker's bridge. Command starts an instance,
 	// which finds its port in PortEnv and answers Health.
 	Agent, PortEnv, Health string
 	Command                []string
@@ -67,7 +68,7 @@ type Options struct {
 // Defaults are what may be left out.
 func Defaults() Options {
 	return Options{
-		Strategy: Canary, Steps: []string{"5", "25", "100"}, Agent: "http://127.0.0.1:7070", PortEnv: "PORT",
+		Strategy: Canary, Steps: []string{"5", "25", "100"}, Agent: "https://172.17.0.1:7071", PortEnv: "PORT",
 		Health: "/healthz", Instances: 2, Gate: ByEnvironment, Environment: "production",
 		SchemaEnvironment: "production-schema", Build: "./scripts/release", Action: "gapless-deploy/gapless@v1",
 	}

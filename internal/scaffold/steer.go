@@ -78,5 +78,8 @@ func (m maker) plan() []job {
 		when("github.event.pull_request.head.repo.full_name == github.repository").
 		noted("Looks at the platform and the database, so it has secrets: give environment",
 			"gapless-plan reviewers where not everybody who may push a branch may use them.")
-	return append(m.validate(), own)
+	fork := m.validate()[0]
+	fork.Key, fork.If = "fork", "github.event.pull_request.head.repo.full_name != github.repository"
+	fork.Steps = []step{{ID: stepID, With: []pair{{"phase", "plan"}, {"revision", expression("github.event.pull_request.head.sha")}}}}
+	return []job{own, fork}
 }

@@ -70,7 +70,10 @@ type maker struct{ Options }
 // phase is a step that runs a phase.
 func (m maker) phase(id, phase string, with ...pair) step {
 	s := step{ID: id, With: append([]pair{{"phase", phase}}, with...)}
-	s.Env = []pair{{"GAPLESS_AGENT_TOKEN", secret("GAPLESS_AGENT_TOKEN")}}
+	s.Env = []pair{
+		{"GAPLESS_AGENT_TOKEN", secret("GAPLESS_AGENT_TOKEN")},
+		{"GAPLESS_AGENT_CA", expression("vars.GAPLESS_AGENT_CA")},
+	}
 	if m.Schema {
 		s.Env = append(s.Env, pair{"DATABASE_URL", secret("DATABASE_URL")})
 	}

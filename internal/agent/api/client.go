@@ -2,7 +2,10 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,30 +25,61 @@ type Client struct {
 	http  *http.Client
 }
 
-// NewClient makes a client for the agent at address, "http://127.0.0.1:7070"
-// or "unix:///run/gapless/agent.sock", that proves itself with token.
+// NewClient makes a client for the agent at address, "http://127.0.0.1:7070",
+// "https://172.17.0.1:7071" or "unix:///run/gapless/agent.sock", that proves
+// itself with token. Of TLS it trusts the authorities that the machine trusts.
 func NewClient(address, token string) (*Client, error) {
+	return NewClientTrusting(address, token, nil)
+}
+
+// NewClientTrusting is NewClient, but of TLS it trusts these authorities alone,
+// in PEM; empty for those that the machine trusts.
+func NewClientTrusting(address, token string, authorities []byte) (*Client, error) {
 	network, target, err := Endpoint(address)
 	if err != nil {
 		return nil, err
 	}
+	trusted, err := trust(authorities)
+	if err != nil {
+		return nil, fmt.Errorf("agent %s: %w", address, err)
+	}
+	dialed := network
+	if network == "tls" {
+		dialed = "tcp"
+	}
 	dialer := &net.Dialer{Timeout: 3 * time.Second}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, target)
+			return dialer.DialContext(ctx, dialed, target)
 		},
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted},
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     30 * time.Second,
 	}
 	base := "http://" + target
-	if network == "unix" {
+	switch network {
+	case "unix":
 		base = "http://agent"
+	case "tls":
+		base = "https://" + target
 	}
 	return &Client{base: base, agent: address, token: token, http: &http.Client{Transport: transport}}, nil
 }
 
-// Endpoint splits the address of an agent into a network ("unix" or "tcp") and
-// a path or host:port. It refuses every other form.
+// trust is nil, for the machine's authorities, where none are given.
+func trust(authorities []byte) (*x509.CertPool, error) {
+	if len(authorities) == 0 {
+		return nil, nil //nolint:nilnil // as crypto/tls has it
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(authorities) {
+		return nil, errors.New("the authorities to trust are no certificates in PEM")
+	}
+	return pool, nil
+}
+
+// Endpoint splits the address of an agent into a network ("unix", "tcp", or
+// "tls" for TLS over TCP) and a path or host:port. It refuses every other form.
 func Endpoint(address string) (network, target string, err error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		path = "/" + strings.TrimLeft(path, "/")
@@ -57,15 +91,18 @@ func Endpoint(address string) (network, target string, err error) {
 	host := address
 	if strings.Contains(address, "://") {
 		parsed, err := url.Parse(address)
-		if err != nil || parsed.Scheme != "http" || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" {
-			return "", "", fmt.Errorf("agent address %q: must be http://HOST:PORT or unix:///PATH", address)
+		if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" {
+			return "", "", fmt.Errorf("agent address %q: must be http://HOST:PORT, https://HOST:PORT or unix:///PATH", address)
 		}
 		host = parsed.Host
+		if parsed.Scheme == "https" {
+			network = "tls"
+		}
 	}
 	if _, port, err := net.SplitHostPort(host); err != nil || port == "" {
-		return "", "", fmt.Errorf("agent address %q: must be http://HOST:PORT or unix:///PATH", address)
+		return "", "", fmt.Errorf("agent address %q: must be http://HOST:PORT, https://HOST:PORT or unix:///PATH", address)
 	}
-	return "tcp", host, nil
+	return cmp.Or(network, "tcp"), host, nil
 }
 
 // State returns the platform as it is now.

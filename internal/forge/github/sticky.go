@@ -70,6 +70,24 @@ func (s *Sticky) Publish(ctx context.Context, marker, body string) error {
 	return s.flush(ctx)
 }
 
+// Shown gives what our comment with the marker says now; empty where there is
+// none.
+func (s *Sticky) Shown(ctx context.Context, marker string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.login == "" {
+		s.login = s.client.self(ctx)
+	}
+	if s.marker != marker {
+		s.marker, s.id, s.shown, s.at = marker, 0, "", time.Time{}
+	}
+	found, err := s.find(ctx)
+	if err != nil || found == nil {
+		return "", err
+	}
+	return found.GetBody(), nil
+}
+
 // Flush shows what came last, however soon after the one before.
 func (s *Sticky) Flush(ctx context.Context) error {
 	s.mu.Lock()
