@@ -21,8 +21,6 @@ type job struct {
 	event runner.Event
 	log   *runner.Log
 	out   *output
-	// page is the comment on the pull request; nil before it is known where.
-	page *page
 }
 
 // openJob reads what the runner tells, and hides all that is secret in it.

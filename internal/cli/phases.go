@@ -183,7 +183,7 @@ func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Wo
 		return &blindError{work.Request.Phase, err}
 	}
 	if env.job != nil {
-		shown.end(res)
+		shown.end(ctx, res)
 	}
 	env.status = statusOf(res.Outcome)
 	return env.result(res)

@@ -21,7 +21,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/githubtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // as package flag has it
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestWorkflows plays whole workflows against the fake GitHub: each step is the
 // action as the runner starts it, with a real agent and real processes.
@@ -305,7 +305,7 @@ func golden(ts *testscript.TestScript, name, got string) {
 	path := filepath.Join("..", "..", "testdata", "workflow", "golden", name)
 	got = steady(got)
 	if *update {
-		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // G301: part of the repository
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
 		ts.Check(os.WriteFile(path, []byte(got), 0o600))
 	}
 	want, err := os.ReadFile(path)

@@ -184,7 +184,8 @@ func headName(h rollout.Head) string {
 	return fmt.Sprintf("%d %s", h.Seq, h.Hash[:min(12, len(h.Hash))])
 }
 
-// Can lists what a phase needs, each met or not, with how to meet it.
+// Can lists what a phase needs, each met or not, with how to meet it. digest is
+// what an approval of it is bound to; empty without a gate.
 func Can(service string, phase rollout.Phase, needs []Precondition, digest string) Page {
 	p := Page{marker: Marker(service, "can")}
 	t := table{head: []string{"", "What it needs", "How to meet it"}, right: make([]bool, 3)}

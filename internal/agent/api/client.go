@@ -43,14 +43,14 @@ func NewClientTrusting(address, token string, authorities []byte) (*Client, erro
 	if err != nil {
 		return nil, fmt.Errorf("agent %s: %w", address, err)
 	}
-	dialed := network
+	dialled := network
 	if network == "tls" {
-		dialed = "tcp"
+		dialled = "tcp"
 	}
 	dialer := &net.Dialer{Timeout: 3 * time.Second}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, dialed, target)
+			return dialer.DialContext(ctx, dialled, target)
 		},
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted},
 		MaxIdleConnsPerHost: 4,
