@@ -246,20 +246,3 @@ func TestGateThatCannotBeAsked(t *testing.T) {
 	shut(t, s.gates(job, nil, nil), ask, "two gates in one", "neither", "config")
 	open(t, s.gates(job, nil, nil), production(), "ben")
 }
-
-func TestPatience(t *testing.T) {
-	s := newStage(t)
-	job := s.approved(guarded(), usual())
-	rest := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/environments/") }
-	s.github.Fail(1, rest, githubtest.SecondaryLimit(http.StatusForbidden, 40*time.Second))
-	s.github.Fail(1, rest, githubtest.SecondaryLimit(http.StatusTooManyRequests, 20*time.Second))
-	s.github.Fail(1, rest, githubtest.PrimaryLimit(30*time.Second))
-	open(t, s.gates(job, nil, nil), production(), "ben")
-	var waited time.Duration
-	for _, d := range s.clock.Slept() {
-		waited += d
-	}
-	if waited < 90*time.Second || waited > 95*time.Second {
-		t.Errorf("waited %s, asked for were 90s", waited)
-	}
-}
