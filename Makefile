@@ -78,8 +78,8 @@ test-act: $(ACT) ## run the example workflows by act, the action as a container,
 	GAPLESS_TEST_ACT=$(CURDIR)/$(ACT) scripts/docker --or-skip go test -count 1 -v -timeout 20m ./internal/acttest
 
 .PHONY: generate
-generate: ## write the JSON Schemas, action.yml and the tables of its inputs and outputs
-	go generate $(PACKAGES)
+generate: ## write the JSON Schemas, action.yml with its tables, and the example workflows
+	go run ./scripts/generate .
 
 .PHONY: bench
 bench: ## run the benchmarks, beside nginx

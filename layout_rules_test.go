@@ -100,7 +100,6 @@ var layers = []layer{
 
 	// Writes text only; that it is a valid config is shown by its tests.
 	{name: "scaffold", packages: []string{"internal/scaffold"}, pure: true},
-	{name: "generator of examples", packages: []string{"internal/scaffold/generate"}, imports: []string{"internal/scaffold"}},
 
 	{name: "composition root", packages: []string{"internal/cli/..."}, libraries: anyLibrary,
 		imports: join(vocabulary, pure, adapters, []string{"internal/phase", "internal/scaffold"})},
@@ -111,6 +110,8 @@ var layers = []layer{
 	{name: "demo", packages: []string{"cmd/demo/..."}, libraries: anyLibrary,
 		imports: []string{"internal/rollout", "internal/pgtest", "internal/probe", "internal/ledger",
 			"internal/agent/api", "testdata/apps/addressbook"}},
+	{name: "generator", packages: []string{"scripts/generate"},
+		imports: []string{"internal/schema", "internal/forge/runner/metadata", "internal/scaffold"}},
 	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/githubtest"}},
 	{name: "example services", packages: []string{"testdata/apps/*"}, libraries: anyLibrary},
 	{name: "layout", packages: []string{"."}},

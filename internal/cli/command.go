@@ -91,7 +91,7 @@ func (o *order) follow(ctx context.Context, meant meantFlags) (result, *report.P
 	due, err := allowed(taken, asked, st)
 	if err != nil {
 		o.commands.Refuse(ctx, o.of, err)
-		r.Outcome, r.Reason, r.Hint = rollout.Refused, err.Error(), hintOf(err)
+		r.Outcome, r.Reason, r.Hint = rollout.Refused, err.Error(), rollout.HintOf(err)
 		return r, &page, nil
 	}
 	o.commands.Done(ctx, o.of)

@@ -160,7 +160,7 @@ func percent(w rollout.Weight) string { return strings.TrimSuffix(w.String(), "%
 // failed ends a command that could not run. What is wrong with a file is shown
 // beside its line.
 func (j *job) failed(p rollout.Phase, err error) error {
-	r := result{Version: resultVersion, Phase: p, Outcome: outcomeOf(err), Reason: err.Error(), Hint: hintOf(err)}
+	r := result{Version: resultVersion, Phase: p, Outcome: outcomeOf(err), Reason: err.Error(), Hint: rollout.HintOf(err)}
 	faults := document.FaultsOf(err)
 	for _, f := range faults {
 		message := f.Message

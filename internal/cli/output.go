@@ -18,6 +18,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/report"
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // output writes everything that the program says. Results go to stdout; what
@@ -177,21 +178,10 @@ func (o *output) color() bool {
 // status.
 func (o *output) fail(err error) int {
 	view := report.FaultView{What: strings.TrimSuffix(err.Error(), "\n")}
-	view.Hint = hintOf(err)
+	view.Hint = rollout.HintOf(err)
 	view.Serving = servingOf(err)
 	o.say(report.Fault(view))
 	return statusOf(outcomeOf(err))
-}
-
-// hintOf is what an error advises; empty where it does not.
-func hintOf(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
 }
 
 // servingOf says what users receive after an error.

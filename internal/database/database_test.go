@@ -10,6 +10,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/database"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 const exampleID = "0007-split-street"
@@ -120,7 +121,7 @@ func (s *stage) run(t testing.TB, c change.Change, steps []change.Step) change.E
 	for _, step := range steps {
 		var err error
 		if e, err = s.db.Apply(t.Context(), c, step, nil); err != nil {
-			t.Fatalf("%v\nhint: %s", err, hint(err))
+			t.Fatalf("%v\nhint: %s", err, rollout.HintOf(err))
 		}
 	}
 	return e

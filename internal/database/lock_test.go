@@ -142,8 +142,8 @@ func TestAnInvalidIndexIsRebuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.db.Apply(t.Context(), c, build, nil)
-	if err == nil || !strings.Contains(hint(err), "lazy report") {
-		t.Fatalf("%v\nhint: %s", err, hint(err))
+	if err == nil || !strings.Contains(rollout.HintOf(err), "lazy report") {
+		t.Fatalf("%v\nhint: %s", err, rollout.HintOf(err))
 	}
 	// It is cancelled, and may not have noticed yet. While the lazy transaction
 	// is open it cannot end well.

@@ -69,7 +69,7 @@ func (s *session) checkGate(ctx context.Context, gate *rollout.Gate, digest stri
 	}
 	who, err := s.r.Gates.Approval(ctx, ask)
 	if err != nil {
-		check.Why, check.How = err.Error(), hint(err)
+		check.Why, check.How = err.Error(), rollout.HintOf(err)
 		return check
 	}
 	check.Open, check.Approval = true, who

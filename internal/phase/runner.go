@@ -103,7 +103,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 // barred is the end of a phase that could not find out enough to decide.
 // Nothing was changed.
 func barred(err error) plan.End {
-	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: hint(err)}
+	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: rollout.HintOf(err)}
 	switch {
 	case errors.Is(err, rollout.ErrBroken), errors.Is(err, rollout.ErrForked), errors.Is(err, rollout.ErrNotFound):
 		end.Outcome = rollout.NeedsPerson
@@ -166,22 +166,11 @@ func (s *session) loop(ctx context.Context) (plan.End, error) {
 // failed turns an error into an end: stable serves as far as is known, the
 // same command goes on from here.
 func (s *session) failed(err error) (plan.End, error) {
-	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: hint(err)}
+	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: rollout.HintOf(err)}
 	if end.Hint == "" {
 		end.Hint = "run this phase again: it goes on where it stopped"
 	}
 	return end, err
-}
-
-// hint gives what an error advises, where it does.
-func hint(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
 }
 
 func reason(err error) string { return err.Error() }

@@ -2,6 +2,17 @@ package rollout
 
 import "errors"
 
+// HintOf is what an error advises; empty where it does not.
+func HintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}
+
 // What adapters tell the phases; match with errors.Is.
 var (
 	// ErrBroken: a record does not decode, or its chain does not hold.

@@ -3,8 +3,6 @@ package scaffold
 // ExamplesDir is where the examples are, from the repository's root.
 const ExamplesDir = "workflows-examples"
 
-//go:generate go run ./generate ../..
-
 // Examples gives the example workflows by their paths.
 func Examples() ([]File, error) {
 	var files []File

@@ -122,27 +122,6 @@ func TestGatedJobsRunInTheirEnvironments(t *testing.T) {
 	}
 }
 
-// TestExamplesAreGenerated finds what was edited there by hand.
-func TestExamplesAreGenerated(t *testing.T) {
-	files, err := scaffold.Examples()
-	if err != nil {
-		t.Fatal(err)
-	}
-	there, err := filepath.Glob(filepath.Join(root, scaffold.ExamplesDir, "*.yml"))
-	if err != nil || len(there) != len(files) {
-		t.Errorf("%d examples are made, %d are there (%v)", len(files), len(there), err)
-	}
-	for _, f := range files {
-		got, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(f.Path)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(f.Text, string(got)); diff != "" {
-			t.Errorf("%s has drifted, run make generate:\n%s", f.Path, diff)
-		}
-	}
-}
-
 func TestRollingTakesNoComment(t *testing.T) {
 	o := scaffold.Defaults()
 	o.Strategy, o.Gate = scaffold.Rolling, scaffold.ByComment

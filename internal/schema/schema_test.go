@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
-	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -17,24 +16,6 @@ import (
 )
 
 const root = "../.."
-
-// TestSchemasAreThoseOfTheTypes: an edit of a type or of its comments shows in
-// the schemas kept at the root.
-func TestSchemasAreThoseOfTheTypes(t *testing.T) {
-	files, err := schema.Files(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range files {
-		got, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
-			t.Errorf("%s has drifted, run go generate ./internal/schema:\n%s", name, diff)
-		}
-	}
-}
 
 // TestEveryKeyIsDescribed: an editor has something to show for each key.
 func TestEveryKeyIsDescribed(t *testing.T) {

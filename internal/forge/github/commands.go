@@ -33,7 +33,7 @@ func (e *RefusedError) Error() string { return "the command is refused: " + e.er
 func (e *RefusedError) Unwrap() error { return e.err }
 
 // Hint says what to do; it may be empty.
-func (e *RefusedError) Hint() string { return hint(e.err) }
+func (e *RefusedError) Hint() string { return rollout.HintOf(e.err) }
 
 // Commands reads what comments say to gapless, and answers there.
 type Commands struct{ client *Client }
@@ -125,7 +125,7 @@ func (c Commands) Refuse(ctx context.Context, of Comment, why error) {
 	c.react(ctx, of, reaction)
 	line, _, _ := strings.Cut(of.Body, "\n")
 	reply := fmt.Sprintf("> %s\n\nNot done: %s.", quote(line), literal(why.Error()))
-	if h := hint(why); h != "" {
+	if h := rollout.HintOf(why); h != "" {
 		reply += "\n\nTo go on: " + literal(h)
 	}
 	number := of.PullRequest
@@ -142,16 +142,6 @@ func (c Commands) react(ctx context.Context, of Comment, with string) {
 	if err != nil {
 		c.client.warn(asked(err, "pull-requests: write", "react to the comment").Error())
 	}
-}
-
-func hint(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
 }
 
 // longestQuote bounds what is repeated of somebody's words, in characters.

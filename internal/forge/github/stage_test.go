@@ -1,7 +1,6 @@
 package github_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -130,8 +129,8 @@ func shut(t *testing.T, g *github.Gates, ask rollout.Ask, name, why, todo string
 	if !strings.Contains(err.Error(), why) {
 		t.Errorf("%s: shut, but not because of %q: %v", name, why, err)
 	}
-	if !strings.Contains(hintOf(err), todo) {
-		t.Errorf("%s: the hint does not say %q: %q", name, todo, hintOf(err))
+	if !strings.Contains(rollout.HintOf(err), todo) {
+		t.Errorf("%s: the hint does not say %q: %q", name, todo, rollout.HintOf(err))
 	}
 }
 
@@ -141,14 +140,4 @@ func open(t *testing.T, g *github.Gates, ask rollout.Ask, want string) {
 	if err != nil || who != want {
 		t.Errorf("approved by %q, %v; want %q", who, err, want)
 	}
-}
-
-func hintOf(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
 }

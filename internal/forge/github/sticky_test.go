@@ -10,6 +10,7 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/forge/github"
 	"github.com/gapless-deploy/gapless/internal/githubtest"
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 const marker = "<!-- gapless:address-book:v2-0a1b2c -->"
@@ -233,8 +234,8 @@ func TestCommentThatIsRefused(t *testing.T) {
 	reader := s.repo.Run(githubtest.RunSpec{}).Job(githubtest.JobSpec{Name: "plan", Permissions: p})
 	other := s.repo.PullRequest(githubtest.PullRequestSpec{Branch: "next"})
 	err := s.client(reader).Sticky(other.Number).Publish(t.Context(), marker, "planned")
-	if err == nil || !strings.Contains(hintOf(err), "pull-requests: write") {
-		t.Errorf("a token that may not: %v (hint %q)", err, hintOf(err))
+	if err == nil || !strings.Contains(rollout.HintOf(err), "pull-requests: write") {
+		t.Errorf("a token that may not: %v (hint %q)", err, rollout.HintOf(err))
 	}
 }
 

@@ -183,10 +183,3 @@ func takenBy(t *testing.T, by *seal.Seal, r rollout.Record, name string) {
 		t.Errorf("%s: %v", name, err)
 	}
 }
-
-func hintOf(err error) string {
-	if e, ok := errors.AsType[*seal.Error](err); ok {
-		return e.Hint()
-	}
-	return ""
-}

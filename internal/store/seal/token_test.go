@@ -79,8 +79,8 @@ func TestTamperedRecords(t *testing.T) {
 	stripped := r
 	stripped.Signatures = r.Signatures[:1]
 	s.refuses(stripped, "without its newest signature", "is not signed")
-	if err := s.seal(nil).Verify(t.Context(), stripped); !strings.Contains(hintOf(err), "gapless adopt") {
-		t.Errorf("no way out is named: %q", hintOf(err))
+	if err := s.seal(nil).Verify(t.Context(), stripped); !strings.Contains(rollout.HintOf(err), "gapless adopt") {
+		t.Errorf("no way out is named: %q", rollout.HintOf(err))
 	}
 	stripped.Signatures = nil
 	s.refuses(stripped, "without signatures", "is not signed")
@@ -131,8 +131,8 @@ func TestKeysThatTheIssuerNoLongerPublishes(t *testing.T) {
 	r := s.standing(opened())
 	s.github.ForgetKeys()
 	err := s.seal(nil).Verify(t.Context(), r)
-	if !errors.Is(err, rollout.ErrBroken) || !strings.Contains(hintOf(err), "gapless adopt") {
-		t.Errorf("the newest signature's key is gone: %v (hint %q)", err, hintOf(err))
+	if !errors.Is(err, rollout.ErrBroken) || !strings.Contains(rollout.HintOf(err), "gapless adopt") {
+		t.Errorf("the newest signature's key is gone: %v (hint %q)", err, rollout.HintOf(err))
 	}
 
 	// Somebody who could check it, since the key was known then, has gone on.
@@ -172,8 +172,8 @@ func TestPlatformsClock(t *testing.T) {
 	takenBy(t, s.seal(nil), r, "ten minutes off")
 	s.clock.Advance(10 * time.Minute)
 	_, err := s.seal(job).Sign(t.Context(), r)
-	if err == nil || errors.Is(err, rollout.ErrBroken) || !strings.Contains(hintOf(err), "clock") {
-		t.Errorf("signed an entry dated 20 minutes off: %v (hint %q)", err, hintOf(err))
+	if err == nil || errors.Is(err, rollout.ErrBroken) || !strings.Contains(rollout.HintOf(err), "clock") {
+		t.Errorf("signed an entry dated 20 minutes off: %v (hint %q)", err, rollout.HintOf(err))
 	}
 }
 

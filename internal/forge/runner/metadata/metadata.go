@@ -16,8 +16,6 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-//go:generate go run ./generate ../../../..
-
 // Files gives each file by its path from the repository's root, which is where
 // the repository lies. Of documents only what is between the marks is
 // written; one that has no marks is an error.

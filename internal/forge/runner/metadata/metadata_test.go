@@ -10,31 +10,12 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/gapless-deploy/gapless/internal/forge/runner"
 	"github.com/gapless-deploy/gapless/internal/forge/runner/metadata"
 )
 
 const root = "../../../.."
-
-// TestFilesAreThoseOfTheLists: an edit of the lists shows in action.yml and in
-// the tables, and what is edited there by hand is found.
-func TestFilesAreThoseOfTheLists(t *testing.T) {
-	files, err := metadata.Files(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range files {
-		got, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
-			t.Errorf("%s has drifted, run make generate:\n%s", name, diff)
-		}
-	}
-}
 
 // TestActionSaysWhatTheListsSay reads action.yml as GitHub does.
 func TestActionSaysWhatTheListsSay(t *testing.T) {
