@@ -21,8 +21,6 @@ type job struct {
 	event runner.Event
 	log   *runner.Log
 	out   *output
-	// page is the comment on the pull request; nil before it is known where.
-	page *page
 }
 
 // openJob reads what the runner tells, and hides all that is secret in it.
@@ -211,13 +209,16 @@ func (actionRun) Run(ctx context.Context, env *environment) error {
 	return nil
 }
 
+// ofPullRequest reports whether what runs is, or may be, what nobody has merged.
+func (j *job) ofPullRequest() bool { return strings.HasPrefix(j.EventName, "pull_request") }
+
 // reads are what a run for a pull request may do: it changes nothing.
 func reads(p rollout.Phase) bool {
 	return slices.Contains([]rollout.Phase{rollout.Plan, runner.Status, runner.Can, runner.Validate}, p)
 }
 
 func (env *environment) inJob(ctx context.Context, j *job, p rollout.Phase) error {
-	if strings.HasPrefix(j.EventName, "pull_request") && !reads(p) {
+	if j.ofPullRequest() && !reads(p) {
 		return &inputError{
 			fmt.Errorf("phase %s is not run for event %s: what nobody has merged changes nothing", p, j.EventName),
 			"run it on push to the default branch, on workflow_dispatch, schedule or issue_comment",

@@ -14,7 +14,7 @@ import (
 // the rollout, and in the status of the job's deployment.
 type live struct {
 	job *job
-	ctx context.Context //nolint:containedctx // of the one phase that it follows
+	ctx context.Context //nolint:containedctx // of the one phase that it follows; it outlives a cancel
 
 	mu    sync.Mutex
 	view  report.View
@@ -70,7 +70,7 @@ func (l *live) begin(commit string) {
 }
 
 // end shows how the phase ended, and waits until it is shown.
-func (l *live) end(res phase.Result) {
+func (l *live) end(ctx context.Context, res phase.Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if res.State == nil {
@@ -82,17 +82,17 @@ func (l *live) end(res phase.Result) {
 	if l.page != nil {
 		l.page.close()
 	}
-	l.deploy(res)
+	l.deploy(ctx, res)
 }
 
 // deploy tells the deployment of the job, where it has an environment and the
 // token may.
-func (l *live) deploy(res phase.Result) {
+func (l *live) deploy(ctx context.Context, res phase.Result) {
 	client, err := l.job.github()
 	if err != nil || client == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), lastWord)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer cancel()
 	environment := l.job.environment(ctx)
 	if environment == "" {

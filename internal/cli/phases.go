@@ -183,7 +183,7 @@ func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Wo
 		return &blindError{work.Request.Phase, err}
 	}
 	if env.job != nil {
-		shown.end(res)
+		shown.end(ctx, res)
 	}
 	env.status = statusOf(res.Outcome)
 	return env.result(res)
@@ -217,16 +217,16 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if r.work, err = c.work(r.work); err != nil {
 		return err
 	}
-	pres, err := r.runner.Can(ctx, r.work)
+	able, err := r.runner.Can(ctx, r.work)
 	if err != nil {
 		return &blindError{p, err}
 	}
-	for _, pre := range pres {
+	for _, pre := range able.Preconditions {
 		if !pre.Met && env.status == exitDone {
 			env.status = statusOf(pre.Else)
 		}
 	}
-	return env.can(p, pres)
+	return env.can(p, able)
 }
 
 func known(p rollout.Phase) bool {

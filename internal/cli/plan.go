@@ -44,6 +44,9 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 	}
 	v := planView(r.cfg, p)
 	if env.job != nil {
+		if !env.job.ofPullRequest() { // there nothing waits in this run
+			v.RunURL = env.job.RunURL()
+		}
 		if err := env.showPlan(ctx, &v); err != nil {
 			return err
 		}
@@ -132,8 +135,11 @@ func planView(cfg *config.Config, p phase.Preview) report.PlanView {
 		Service: cfg.Service, Candidate: o.Candidate, Stable: o.Stable, Strategy: o.Strategy, Target: o.Target, Side: o.Side,
 		Instances: o.Spec.Instances, Serving: p.Seen.Serving(), Warnings: p.Warnings, Lints: plan.Lints(cfg),
 		PerMinute: p.Traffic.PerMinute, Errors: p.Traffic.Errors, Slow: p.Traffic.Slow,
-		Intent: o.Intent, PlanDigest: p.PlanDigest, GateDigest: p.GateDigest,
-		Next: &report.Next{Phase: p.Next.Phase, Command: string(p.Next.Phase) + " --revision " + o.Candidate.ID, Asked: p.Next.Asked},
+		Intent: o.Intent, PlanDigest: p.PlanDigest,
+		Next: &report.Next{
+			Phase: p.Next.Phase, Command: string(p.Next.Phase) + " --revision " + o.Candidate.ID, Asked: p.Next.Asked,
+			Gate: p.Next.Gate, GateDigest: p.GateDigest,
+		},
 	}
 	if !o.Stable.Zero() {
 		v.Weights = cfg.Strategy.Weights(o.Spec.Instances)

@@ -178,8 +178,9 @@ func statusView(st phase.Status) report.StatusView {
 
 // can writes the preconditions: what is met as it is needed, what is not as it
 // was observed.
-func (env *environment) can(p rollout.Phase, pres []plan.Precondition) error {
-	r := result{Version: resultVersion, Service: env.service, Phase: p, Outcome: rollout.Done}
+func (env *environment) can(p rollout.Phase, able phase.Ability) error {
+	pres := able.Preconditions
+	r := result{Version: resultVersion, Service: env.service, Phase: p, Outcome: rollout.Done, GateDigest: able.GateDigest}
 	needs := make([]report.Precondition, len(pres))
 	for i, pre := range pres {
 		needs[i] = report.Precondition{Text: pre.Text, Met: pre.Met, How: pre.How}
@@ -189,6 +190,6 @@ func (env *environment) can(p rollout.Phase, pres []plan.Precondition) error {
 			r.Outcome, r.Reason, r.Hint, r.WaitingFor = pre.Else, pre.Text, pre.How, pre.Text
 		}
 	}
-	page := report.Can(env.service, p, needs)
+	page := report.Can(env.service, p, needs, able.GateDigest)
 	return errors.Join(env.page(page, needs), env.handOn(r, &page))
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/githubtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // as package flag has it
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestWorkflows plays whole workflows against the fake GitHub: each step is the
 // action as the runner starts it, with a real agent and real processes.
@@ -30,7 +30,7 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "merged": mergePull, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted, "replies": replies, "edited": edited, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
+		"expire": expire, "reacted": reacted, "replies": replies, "twice": twice, "edited": edited, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
 	})
 	play(t, "workflow", commands)
 }
@@ -164,17 +164,10 @@ func inputs(ts *testscript.TestScript, args []string) {
 // INPUT... ends it with SIGKILL.
 func cutShort(by syscall.Signal) scriptCommand {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
-		inputs(ts, args[1:])
-		path, err := lookPath(ts.Getenv("PATH"), "gapless")
-		ts.Check(err)
-		said := &transcript{}
-		cmd := exec.Command(path, "action")
-		cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = ts.MkAbs("."), said, said, environOf(ts)
-		ts.Check(cmd.Start())
-		eventually(ts, "the action says "+args[0], func() bool { return strings.Contains(said.String(), args[0]) })
+		cmd, said := begin(ts, args)
 		ts.Check(cmd.Process.Signal(by))
 		began := time.Now()
-		err = cmd.Wait()
+		err := cmd.Wait()
 		ts.Logf("%s", said)
 		if took := time.Since(began); took > 5*time.Second {
 			ts.Fatalf("ended %s after the signal, allowed are 5s", took)
@@ -182,6 +175,31 @@ func cutShort(by syscall.Signal) scriptCommand {
 		if err == nil {
 			ts.Fatalf("the action ended well")
 		}
+	}
+}
+
+// begin starts the action and waits until it has said a text.
+func begin(ts *testscript.TestScript, args []string) (*exec.Cmd, *transcript) {
+	inputs(ts, args[1:])
+	path, err := lookPath(ts.Getenv("PATH"), "gapless")
+	ts.Check(err)
+	said := &transcript{}
+	cmd := exec.Command(path, "action")
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = ts.MkAbs("."), said, said, environOf(ts)
+	ts.Check(cmd.Start())
+	eventually(ts, "the action says "+args[0], func() bool { return strings.Contains(said.String(), args[0]) })
+	return cmd, said
+}
+
+// twice: twice TEXT INPUT... runs the action a second time once the first has
+// said a text: the second waits for nothing, the first ends well.
+func twice(ts *testscript.TestScript, _ bool, args []string) {
+	cmd, said := begin(ts, args)
+	status := exitStatus(ts, ts.Exec("gapless", "action"))
+	err := cmd.Wait()
+	ts.Logf("%s", said)
+	if status != exitWaiting || err != nil {
+		ts.Fatalf("the second ended with %d, the first with %v", status, err)
 	}
 }
 
@@ -287,7 +305,7 @@ func golden(ts *testscript.TestScript, name, got string) {
 	path := filepath.Join("..", "..", "testdata", "workflow", "golden", name)
 	got = steady(got)
 	if *update {
-		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // G301: part of the repository
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
 		ts.Check(os.WriteFile(path, []byte(got), 0o600))
 	}
 	want, err := os.ReadFile(path)

@@ -187,16 +187,32 @@ func (r *Runner) Status(ctx context.Context, work Work) (Status, error) {
 	return st, nil
 }
 
+// Ability is what a phase needs to run now.
+type Ability struct {
+	Preconditions []plan.Precondition
+	// GateDigest is what an approval of it has to be bound to; empty where it
+	// stands behind no gate.
+	GateDigest string
+}
+
 // Can lists the preconditions of the phase that work asks for, met or not.
-func (r *Runner) Can(ctx context.Context, work Work) ([]plan.Precondition, error) {
+func (r *Runner) Can(ctx context.Context, work Work) (Ability, error) {
 	s, err := r.enter(ctx, work)
 	if err != nil {
-		return nil, err
+		return Ability{}, err
 	}
-	ps := append(plan.Preconditions(s.in), s.in.Successor...)
-	if m := s.in.Seen.Mark; m.Busy(r.Holder, s.in.Now()) && work.Request.Phase != rollout.Rollback {
+	a := Ability{Preconditions: append(plan.Preconditions(s.in), s.in.Successor...)}
+	p := work.Request.Phase
+	if m := s.in.Seen.Mark; m.Busy(r.Holder, s.in.Now()) && !s.preempts() {
 		busy := &BusyError{*m.Lease}
-		ps = append(ps, plan.Precondition{Need: "nobody else works on the service", Text: busy.Error(), How: busy.Hint(), Else: rollout.Waiting})
+		a.Preconditions = append(a.Preconditions, plan.Precondition{
+			Need: "nobody else works on the service", Text: busy.Error(), How: busy.Hint(), Else: rollout.Waiting,
+		})
 	}
-	return ps, nil
+	next := plan.Next{Phase: p, To: work.Request.To}
+	if p == rollout.Promote && s.in.State != nil {
+		next.To = plan.Goal(s.in)
+	}
+	a.GateDigest, err = s.nextGateDigest(next)
+	return a, err
 }

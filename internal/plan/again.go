@@ -21,7 +21,7 @@ func doneBefore(in Input) (Decision, bool) {
 		return end(rollout.Done, "the schema was made ready before candidate "+cand.String()+" was started", ""), true
 	case p == rollout.Deploy && same && !in.rolling() && !in.firstRelease() && (s.Stage == rollout.StageExposed || s.Stage == rollout.StageLive):
 		return end(rollout.Done, fmt.Sprintf("candidate %s stands on side %s and takes %s of the traffic", cand, s.Opening.Side, s.Weight), ""), true
-	case (p == rollout.Promote || p == rollout.Tick) && in.Meant && settled:
+	case p == rollout.Promote && in.Meant && settled:
 		return end(rollout.Done, "revision "+cand.String()+" is stable", ""), true
 	}
 	return Decision{}, false

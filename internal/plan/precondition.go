@@ -28,6 +28,9 @@ func Preconditions(in Input) []Precondition {
 	case rollout.Promote:
 		return slices.Concat(standing(in), unheld(in), promotable(in))
 	case rollout.Tick:
+		if in.State == nil || in.State.Stage == rollout.StageSettled {
+			return nil // a schedule asks whether or not there is something to look at
+		}
 		return standing(in)
 	case rollout.Retire:
 		return slices.Concat(standing(in), unheld(in), retirable(in))

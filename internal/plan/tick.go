@@ -11,8 +11,11 @@ import (
 // names the phase that is due; it never raises a weight.
 func decideTick(in Input) Decision {
 	s := in.State
-	if s.Stage == rollout.StageSettled {
-		return wentBack(in)
+	if s == nil || s.Stage == rollout.StageSettled {
+		if in.WentBack {
+			return wentBack(in)
+		}
+		return end(rollout.Done, "no rollout is under way", "due: "+NextOf(in).Asked)
 	}
 	w := in.weight()
 	if w > 0 {

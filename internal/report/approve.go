@@ -14,8 +14,7 @@ var (
 )
 
 // approval says what a person does who approves the next phase.
-func (v View) approval(p *Page) {
-	n := v.Next
+func (n Next) approval(p *Page, runURL string) {
 	switch g := n.Gate; {
 	case n.GateDigest == "":
 	case g != nil && g.Comment != "" && wholeDigest.MatchString(n.GateDigest):
@@ -29,8 +28,8 @@ func (v View) approval(p *Page) {
 		})
 	case g != nil && g.Environment != "":
 		where := say("environment ").code(g.Environment).and(", where its job waits")
-		if runPage.MatchString(v.RunURL) {
-			where = where.and(" in ").link("the workflow run", v.RunURL)
+		if runPage.MatchString(runURL) {
+			where = where.and(" in ").link("the workflow run", runURL)
 		}
 		p.fact("Approve", where.and("; it is for digest ").code(n.GateDigest))
 	default:

@@ -68,7 +68,7 @@ func wildPages(t testing.TB, wild string) []report.Page {
 	return []report.Page{
 		report.Rollout(v), report.Rollout(commented), report.Rollout(pasted), report.Plan(p),
 		report.Status(report.StatusView{View: v, Drift: wild, Lost: wild}),
-		report.Can(wild, rollout.Phase(wild), []report.Precondition{{Text: wild, How: wild}}),
+		report.Can(wild, rollout.Phase(wild), []report.Precondition{{Text: wild, How: wild}}, ""),
 	}
 }
 
@@ -105,7 +105,7 @@ func FuzzMarkdown(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, wild string) {
-		p := report.Can("book"+wild, rollout.Retire, []report.Precondition{{Text: wild, How: "x" + wild}})
+		p := report.Can("book"+wild, rollout.Retire, []report.Precondition{{Text: wild, How: "x" + wild}}, "")
 		holds(t, p.Markdown())
 		obeys(t, p.Terminal(80, false), 80)
 	})
@@ -253,7 +253,7 @@ func letters(s string) int {
 
 func TestOrdinaryTextReadsAsItIs(t *testing.T) {
 	for _, text := range []string{"column address.street", "9 of 184 (4.89%)", "high-water mark: 2/3", `table "address"`, "ana.b-c"} {
-		p := report.Can("book", rollout.Retire, []report.Precondition{{Text: text}})
+		p := report.Can("book", rollout.Retire, []report.Precondition{{Text: text}}, "")
 		if md := p.Markdown(); !strings.Contains(md, "| "+text+" |") {
 			t.Errorf("%q is not in the page as it is:\n%s", text, md)
 		}

@@ -96,7 +96,7 @@ func ink(s string) string {
 func TestEveryTextIsReadAsItWasWritten(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		wild := wildText().Draw(rt, "wild")
-		p := report.Can("book", rollout.Retire, []report.Precondition{{Text: wild, How: "do " + wild}})
+		p := report.Can("book", rollout.Retire, []report.Precondition{{Text: wild, How: "do " + wild}}, "")
 		cells := parse(rt, p.Markdown())
 		if len(cells) != 6 {
 			rt.Fatalf("%d cells, want 6: %q", len(cells), p.Markdown())

@@ -32,7 +32,7 @@ type PlanView struct {
 	Warnings []string
 	Needs    []Precondition
 	// Digests; one that is empty is left out.
-	Intent, PlanDigest, GateDigest string
+	Intent, PlanDigest string
 	// Shown is the intent that the pull request was shown; empty where it was
 	// shown none, or the plan is that of the pull request.
 	Shown string
@@ -41,6 +41,8 @@ type PlanView struct {
 	Unseen bool
 	// Next is the first phase.
 	Next *Next
+	// RunURL is the page of the workflow run; may be empty.
+	RunURL string
 }
 
 // PlanStep foretells one weight at the traffic seen.
@@ -122,8 +124,8 @@ func Plan(v PlanView) Page {
 	if v.Next != nil && v.Next.Command != "" {
 		p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
 	}
-	if v.GateDigest != "" {
-		p.fact("Asked", say("the approvers, for digest ").code(v.GateDigest))
+	if v.Next != nil {
+		v.Next.approval(&p, v.RunURL)
 	}
 	if len(refused) > 1 {
 		p.part(part{heading: "Refused", lines: refused})

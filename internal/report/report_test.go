@@ -134,7 +134,7 @@ func TestWideLettersAlign(t *testing.T) {
 	texts := map[string]int{"界界界界界界界 ok": -7, "e\u0301te ok": 1, "plain is": 0}
 	for text, off := range texts {
 		needs := []report.Precondition{{Text: "界界界界界界界 ok", How: "do"}, {Text: text, How: "do"}}
-		line := strings.Split(report.Can("book", rollout.Retire, needs).Terminal(80, false), "\n")[4]
+		line := strings.Split(report.Can("book", rollout.Retire, needs, "").Terminal(80, false), "\n")[4]
 		before, _, found := strings.Cut(line, "do")
 		// The first column takes 9, the widest text 17; each is set off by 2.
 		if want := 30 + off; !found || len([]rune(before)) != want {

@@ -283,7 +283,7 @@ func (v View) next(p *Page) {
 		return
 	}
 	p.fact("Next", say("").code("gapless "+v.Next.Command).and(": %s", v.Next.Asked))
-	v.approval(p)
+	v.Next.approval(p, v.RunURL)
 }
 
 // atWork names the phase that has begun and not ended.

@@ -184,8 +184,9 @@ func headName(h rollout.Head) string {
 	return fmt.Sprintf("%d %s", h.Seq, h.Hash[:min(12, len(h.Hash))])
 }
 
-// Can lists what a phase needs, each met or not, with how to meet it.
-func Can(service string, phase rollout.Phase, needs []Precondition) Page {
+// Can lists what a phase needs, each met or not, with how to meet it. digest is
+// what an approval of it is bound to; empty without a gate.
+func Can(service string, phase rollout.Phase, needs []Precondition, digest string) Page {
 	p := Page{marker: Marker(service, "can")}
 	t := table{head: []string{"", "What it needs", "How to meet it"}, right: make([]bool, 3)}
 	unmet := 0
@@ -201,6 +202,9 @@ func Can(service string, phase rollout.Phase, needs []Precondition) Page {
 	if unmet > 0 {
 		p.title = fmt.Sprintf("%s: %s cannot run now, %d of %s not met", service, phase, unmet, of(int64(len(needs)), "precondition"))
 		p.mood = held
+	}
+	if digest != "" {
+		p.fact("Approval", say("is for digest ").code(digest))
 	}
 	p.part(part{table: &t})
 	return p

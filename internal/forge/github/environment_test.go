@@ -1,6 +1,7 @@
 package github_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -86,8 +87,39 @@ func TestEnvironmentThatChanged(t *testing.T) {
 	job := s.approved(guarded(), usual())
 	env := s.repo.Environment("production", githubtest.Protection{Branches: githubtest.CustomBranches, Patterns: []string{"main"}})
 	shut(t, s.gates(job, nil, nil), production(), "reviewers removed", "no required reviewers", "Required reviewers")
+	s.repo.Environment("production", githubtest.Protection{Reviewers: []string{"ben"}, Branches: githubtest.CustomBranches})
+	shut(t, s.gates(job, nil, nil), production(), "patterns removed", "takes the branches []", "Deployment branches")
 	env.Delete()
 	shut(t, s.gates(job, nil, nil), production(), "environment removed", "does not exist", "Settings > Environments > production")
+}
+
+// A rule that only looks like reviewers is none.
+func TestRulesWithoutReviewers(t *testing.T) {
+	s := newStage(t)
+	job := s.approved(guarded(), usual())
+	transport := s.github.Client().Transport
+	for _, rule := range []string{
+		`{"id": 1, "type": "required_reviewers", "reviewers": []}`,
+		`{"id": 1, "type": "wait_timer", "wait_timer": 5, "reviewers": [{"type": "User", "reviewer": {"login": "ben"}}]}`,
+		`{"id": 1, "type": "required_reviewers", "reviewers": [{"type": "Robot", "reviewer": {"login": "ben"}}]}`,
+	} {
+		env := job.Env()
+		client, err := github.New(github.Options{
+			API: s.github.APIURL(), Repository: s.repo.FullName(), Token: job.Token(), Clock: s.clock,
+			HTTP: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if !strings.HasSuffix(r.URL.Path, "/environments/production") {
+					return transport.RoundTrip(r)
+				}
+				body := `{"name": "production", "deployment_branch_policy": {"protected_branches": true}, "protection_rules": [` + rule + `]}`
+				return &http.Response{StatusCode: http.StatusOK, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+			})},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gates := s.gatesOf(client, s.described(job), env["ACTIONS_ID_TOKEN_REQUEST_URL"], env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
+		shut(t, gates, production(), rule, "environment production", "")
+	}
 }
 
 func TestJobOutsideOfTheEnvironment(t *testing.T) {
@@ -213,21 +245,4 @@ func TestGateThatCannotBeAsked(t *testing.T) {
 	ask.Gate.Comment = "write"
 	shut(t, s.gates(job, nil, nil), ask, "two gates in one", "neither", "config")
 	open(t, s.gates(job, nil, nil), production(), "ben")
-}
-
-func TestPatience(t *testing.T) {
-	s := newStage(t)
-	job := s.approved(guarded(), usual())
-	rest := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/environments/") }
-	s.github.Fail(1, rest, githubtest.SecondaryLimit(http.StatusForbidden, 40*time.Second))
-	s.github.Fail(1, rest, githubtest.SecondaryLimit(http.StatusTooManyRequests, 20*time.Second))
-	s.github.Fail(1, rest, githubtest.PrimaryLimit(30*time.Second))
-	open(t, s.gates(job, nil, nil), production(), "ben")
-	var waited time.Duration
-	for _, d := range s.clock.Slept() {
-		waited += d
-	}
-	if waited < 90*time.Second || waited > 95*time.Second {
-		t.Errorf("waited %s, asked for were 90s", waited)
-	}
 }

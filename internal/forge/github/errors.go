@@ -61,5 +61,6 @@ func status(err error) int {
 func rateLimited(err error) bool {
 	_, primary := errors.AsType[*github.RateLimitError](err)
 	_, secondary := errors.AsType[*github.AbuseRateLimitError](err)
-	return primary || secondary
+	e, ok := errors.AsType[*github.ErrorResponse](err)
+	return primary || secondary || ok && e.Response != nil && e.Response.Header.Get(limitHeader) != ""
 }

@@ -83,7 +83,7 @@ func (s *stage) gates(job *githubtest.Job, comment *github.Comment, change func(
 	if change != nil {
 		change(&described)
 	}
-	return s.gatesBy(job, described, env["ACTIONS_ID_TOKEN_REQUEST_URL"], env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
+	return s.gatesOf(s.client(job), described, env["ACTIONS_ID_TOKEN_REQUEST_URL"], env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
 }
 
 // gatesWith are those of a job that has a token of one's choice.
@@ -95,7 +95,7 @@ func (s *stage) gatesWith(job *githubtest.Job, token string) *github.Gates {
 		}
 	}))
 	s.t.Cleanup(runner.Close)
-	return s.gatesBy(job, s.described(job), runner.URL, "secret")
+	return s.gatesOf(s.client(job), s.described(job), runner.URL, "secret")
 }
 
 func (s *stage) described(job *githubtest.Job) github.Job {
@@ -111,11 +111,11 @@ func (s *stage) described(job *githubtest.Job) github.Job {
 	}
 }
 
-func (s *stage) gatesBy(job *githubtest.Job, described github.Job, url, token string) *github.Gates {
+func (s *stage) gatesOf(client *github.Client, described github.Job, url, token string) *github.Gates {
 	s.t.Helper()
 	source := &oidc.Source{URL: url, Token: token, HTTP: s.github.Client(), Clock: s.clock}
 	verifier := oidc.NewVerifier(s.github.Issuer(), s.github.Client(), s.clock)
-	return github.NewGates(s.client(job), source, verifier, described)
+	return github.NewGates(client, source, verifier, described)
 }
 
 // shut fails unless the gate is shut, with words that say why and a hint that

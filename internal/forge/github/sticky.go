@@ -111,10 +111,9 @@ func (s *Sticky) flush(ctx context.Context) error {
 func (s *Sticky) show(ctx context.Context, body string) error {
 	if s.id != 0 {
 		gone, err := s.edit(ctx, body)
-		if !gone {
+		if !gone { // else somebody deleted it
 			return err
 		}
-		s.id = 0 // somebody deleted it
 	}
 	if s.login == "" {
 		s.login = s.client.self(ctx)

@@ -29,8 +29,8 @@ func gated(record rollout.Record, covers []cover) error {
 type watch struct {
 	opening rollout.Opened
 	weight  rollout.Weight
-	// begun is the phase that has not ended. gate is the one that it stands
-	// behind and was let through, nil where it was not.
+	// begun is the phase that has not ended. gate is the one of the opening's
+	// that it stands behind and was let through, nil where it was not.
 	begun *rollout.Began
 	phase rollout.Phase
 	gate  *rollout.Gate
@@ -154,7 +154,7 @@ func (w *watch) act(e rollout.Entry, gate *rollout.Gate, c cover) error {
 	switch {
 	case gate == nil:
 		return nil
-	case w.begun == nil || w.phase != e.Phase || w.gate == nil || *w.gate != *gate:
+	case w.begun == nil || w.phase != e.Phase || w.gate != gate:
 		return passedBy(e, *gate, "no phase was let through to do it")
 	case gate.Environment != "" && !c.in(gate.Environment):
 		return passedBy(e, *gate, "it was written in "+named(c.environment))

@@ -87,11 +87,26 @@ func TestNothingPassesByAGate(t *testing.T) {
 			why: "no phase was let through",
 		},
 		{
-			name: "a phase that resumes outside of the environment",
+			name: "another phase under what was approved", environment: "production",
+			opened: func(o *rollout.Opened) { o.Gates.Contract = o.Gates.Promote },
 			entries: []entry{
-				{rollout.Promote, resumed}, to(50),
+				{rollout.Promote, begun()}, {rollout.Contract, resumed},
+				{rollout.Contract, rollout.Migrating{Change: "0007", State: rollout.Contracting}},
 			},
 			why: "no phase was let through",
+		},
+		{
+			name: "traffic by a contract that was approved", environment: "production",
+			opened: func(o *rollout.Opened) { o.Gates.Contract = o.Gates.Promote },
+			entries: []entry{
+				{rollout.Contract, rollout.Began{Digest: digest, Gate: "environment production", Approval: "ana"}},
+				{rollout.Contract, rollout.Shifted{To: 50}},
+			},
+			why: "no phase was let through",
+		},
+		{
+			name: "traffic in the name of another phase", environment: "production",
+			entries: []entry{{rollout.Promote, begun()}, {rollout.Tick, rollout.Shifted{To: 50}}}, why: "no phase was let through",
 		},
 		{
 			name: "a phase that resumes after another one", environment: "production",
@@ -212,6 +227,21 @@ func TestWhatGatesLetThrough(t *testing.T) {
 			takenBy(t, s.seal(nil), r, "read")
 		})
 	}
+}
+
+// What an approved job has begun is not finished by one outside of the
+// environment.
+func TestGoingOnOutsideOfTheEnvironment(t *testing.T) {
+	s := newStage(t)
+	gated, other := s.job("production"), s.job("")
+	r := s.signed(s.appended(s.standing(opened()), gated, entry{rollout.Promote, begun()}), s.seal(gated))
+	for name, next := range map[string]entry{
+		"resumed":        {rollout.Promote, rollout.Began{To: 50, Digest: digest}},
+		"simply gone on": {rollout.Promote, rollout.Shifted{To: 50}},
+	} {
+		s.refuses(forged(s.appended(r, other, next), other, nil), name, "no environment")
+	}
+	takenBy(t, s.seal(nil), s.signed(s.appended(r, gated, promoted()[1:]...), s.seal(gated)), "gone on in the environment")
 }
 
 // A rollback comes from a job in no environment; what goes up again after it
