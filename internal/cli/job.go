@@ -184,6 +184,16 @@ func (j *job) annotate(a runner.Annotation) {
 	}
 }
 
+// group folds what is said until its end in the log of a job; elsewhere it does
+// nothing.
+func (env *environment) group(title string) (end func()) {
+	if env.job == nil {
+		return func() {}
+	}
+	_ = env.job.log.Group(title)                 //nolint:errcheck // nobody is left to tell
+	return func() { _ = env.job.log.EndGroup() } //nolint:errcheck // as above
+}
+
 // actionCmd runs the phase that the action's inputs ask for.
 type actionCmd struct {
 	Phase actionRun  `cmd:"" default:"1" hidden:""`

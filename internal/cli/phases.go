@@ -178,7 +178,9 @@ func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Wo
 			shown.event(e)
 		}
 	}
+	ungroup := env.group("what gapless " + string(work.Request.Phase) + " does")
 	res, err := r.runner.Run(ctx, work)
+	ungroup()
 	if err != nil {
 		return &blindError{work.Request.Phase, err}
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/config"
+	"github.com/gapless-deploy/gapless/internal/forge/runner"
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/report"
@@ -44,6 +47,7 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 	}
 	v := planView(r.cfg, p)
 	if env.job != nil {
+		env.job.annotatePlan(env.commands.Config, v, p)
 		if !env.job.ofPullRequest() { // there nothing waits in this run
 			v.RunURL = env.job.RunURL()
 		}
@@ -52,6 +56,25 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 		}
 	}
 	return env.preview(v, planned(r.cfg, p))
+}
+
+// annotatePlan shows what is to be looked at beside the files that it is about.
+func (j *job) annotatePlan(config string, v report.PlanView, p phase.Preview) {
+	for _, lint := range v.Lints {
+		j.annotate(runner.Annotation{Level: runner.Warning, Title: "gapless plan", Message: lint, File: config, Line: 1})
+	}
+	files := map[string]string{} // by the id of the change
+	for _, f := range p.Opening.Changes {
+		files[strings.TrimSuffix(path.Base(f.Name), path.Ext(f.Name))] = filepath.Join(filepath.Dir(config), filepath.FromSlash(f.Name))
+	}
+	for _, c := range p.Changes {
+		for _, warning := range c.Facts.Warnings {
+			j.annotate(runner.Annotation{Level: runner.Warning, Title: "gapless plan", Message: warning, File: files[c.Change.ID], Line: 1})
+		}
+		for _, refusal := range c.Facts.Refusals {
+			j.annotate(runner.Annotation{Level: runner.Error, Title: "gapless plan", Message: refusal, File: files[c.Change.ID], Line: 1})
+		}
+	}
 }
 
 // showPlan keeps the plan in a comment of its own, on the pull request that the

@@ -108,7 +108,7 @@ func startRun(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // startJob: job NAME [ENVIRONMENT] starts a job with the permissions that the
-// examples give.
+// examples give; one of ENVIRONMENT "-" gets no token that proves who it is.
 func startJob(ts *testscript.TestScript, _ bool, args []string) {
 	h := hubOf(ts)
 	if h.job != nil {
@@ -118,7 +118,9 @@ func startJob(ts *testscript.TestScript, _ bool, args []string) {
 		githubtest.Contents: githubtest.Read, githubtest.Actions: githubtest.Read,
 		githubtest.PullRequests: githubtest.Write, githubtest.IDToken: githubtest.Write,
 	}}
-	if len(args) > 1 {
+	if len(args) > 1 && args[1] == "-" {
+		delete(spec.Permissions, githubtest.IDToken)
+	} else if len(args) > 1 {
 		spec.Environment = args[1]
 	}
 	h.job = h.run.Job(spec)

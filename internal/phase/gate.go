@@ -84,6 +84,9 @@ func (s *session) resumes() bool {
 	if st == nil || st.Begun == nil || st.BegunPhase != req.Phase {
 		return false
 	}
+	if s.gateOf(req.Phase) != nil && !st.LetThrough { // it was begun to supersede, say
+		return false
+	}
 	if s.work.Expect != "" && s.work.Expect != st.Begun.Digest { // the same job, run again, names it again
 		return false
 	}

@@ -41,6 +41,9 @@ func (s *session) beginning() []rollout.Data {
 		return nil
 	}
 	s.begun = true
+	if s.supersedes() { // what is approved and accepted is of the rollout after it
+		return []rollout.Data{rollout.Began{Epoch: s.lease.epoch}}
+	}
 	b := rollout.Began{Epoch: s.lease.epoch, Digest: s.expect, Accepted: s.work.Request.Accept}
 	if s.work.Request.Phase == rollout.Promote {
 		b.To = plan.Goal(s.in)

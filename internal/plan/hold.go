@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/gapless-deploy/gapless/internal/rollout"
+import (
+	"cmp"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
 
 // decideHold keeps the rollout where it is. The head moves by it, so that every
 // approval given before is void.
@@ -20,17 +24,16 @@ func decideHold(in Input) Decision {
 // approved its next step since.
 func unheld(in Input) []Precondition {
 	s := in.State
-	if s == nil || s.Held == nil || in.Fresh {
+	if s == nil || s.Held == nil || in.Fresh || in.superseding() {
 		return nil
 	}
-	why := s.Held.Reason
-	if why == "" {
-		why = "somebody asked for it"
-	}
 	return []Precondition{{
-		Need: "the rollout is not on hold",
-		Text: "rollout " + s.Rollout + " is on hold: " + why,
-		Met:  in.Gate != nil && in.Gate.Open,
-		How:  "approve what is due: give the digest that gapless status shows as --expect", Else: rollout.Waiting,
+		Need: "the rollout is not on hold", Text: onHold(*s),
+		Met: in.Gate != nil && in.Gate.Open,
+		How: "approve what is due: give the digest that gapless status shows as --expect", Else: rollout.Waiting,
 	}}
+}
+
+func onHold(s rollout.State) string {
+	return "rollout " + s.Rollout + " is on hold: " + cmp.Or(s.Held.Reason, "somebody asked for it")
 }

@@ -107,7 +107,7 @@ func (n Next) Waiting(in Input, gate *rollout.Gate) Next {
 	switch s := in.State; {
 	case s == nil || in.Fresh:
 	case s.Held != nil:
-		n.Waits = unheld(in)[0].Text
+		n.Waits = onHold(*s)
 	case n.Phase == rollout.Retire:
 		for _, p := range retirable(in) {
 			if !p.Met {

@@ -48,6 +48,8 @@ type State struct {
 	// Begun is the phase that has not ended, nil between phases.
 	Begun      *Began
 	BegunPhase Phase
+	// LetThrough is set where Begun was approved, or goes on under an approval.
+	LetThrough bool
 	Ended      *Ended
 	// Held is set from a hold until a phase goes on under an approval given
 	// after it.
@@ -171,6 +173,8 @@ func (s *State) adopt(e Entry, d Adopted) error {
 }
 
 func (s *State) begin(e Entry, d *Began) {
+	resumed := s.Begun != nil && s.BegunPhase == e.Phase && s.Begun.Digest == d.Digest && s.Begun.To == d.To
+	s.LetThrough = d.Approval != "" || resumed && s.LetThrough
 	s.Begun, s.BegunPhase = d, e.Phase
 	if d.Digest != "" { // which was due after the hold
 		s.Held = nil
