@@ -23,17 +23,17 @@ type Gates interface {
 func (s *session) gate(ctx context.Context) error {
 	s.in.Gate = nil
 	p := s.work.Request.Phase
-	gate := s.gateOf(p)
+	to := rollout.Weight(0)
+	if p == rollout.Promote && s.in.State != nil {
+		to = plan.Goal(s.in)
+	}
+	gate := s.gateOf(p, to)
 	if gate == nil && s.work.Expect == "" {
 		return nil
 	}
 	if s.resumes() {
 		s.expect = s.in.State.Begun.Digest
 		return nil
-	}
-	to := rollout.Weight(0)
-	if p == rollout.Promote && s.in.State != nil {
-		to = plan.Goal(s.in)
 	}
 	digest, err := s.gateDigest(p, to)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *session) resumes() bool {
 	if st == nil || st.Begun == nil || st.BegunPhase != req.Phase {
 		return false
 	}
-	if s.gateOf(req.Phase) != nil && !st.LetThrough { // it was begun to supersede, say
+	if s.gateOf(req.Phase, st.Begun.To) != nil && !st.LetThrough { // it was begun to supersede, say
 		return false
 	}
 	if s.work.Expect != "" && s.work.Expect != st.Begun.Digest { // the same job, run again, names it again
@@ -93,15 +93,16 @@ func (s *session) resumes() bool {
 	return (req.To == 0 || req.To == st.Begun.To) && (req.Accept == "" || req.Accept == st.Begun.Accepted)
 }
 
-func (s *session) gateOf(p rollout.Phase) *rollout.Gate {
+// gateOf gives the gate before a phase that goes to a weight, 0 being all.
+func (s *session) gateOf(p rollout.Phase, to rollout.Weight) *rollout.Gate {
 	if p == rollout.Adopt { // else a lost record would open the gate
 		before := rollout.Gates{}
 		if m := s.in.Seen.Mark; m != nil {
 			before = m.Gates
 		}
-		return s.in.Config.Gates.InForce(before).Promote
+		return s.in.Config.Gates.InForce(before).Of(p, true, 0)
 	}
-	return s.opening().Gates.Of(p, s.in.Exposes(p))
+	return s.opening().Gates.Of(p, s.in.Exposes(p), to)
 }
 
 // opening is the opening entry of the rollout that the phase is about.
@@ -114,7 +115,7 @@ func (s *session) opening() rollout.Opened {
 
 func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error) {
 	g := plan.GateInput{Phase: p, To: to}
-	if gate := s.gateOf(p); gate != nil {
+	if gate := s.gateOf(p, to); gate != nil {
 		g.Environment = gate.Environment
 	}
 	if st := s.in.State; st != nil {
@@ -143,7 +144,7 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 func (s *session) nextGateDigest(next plan.Next) (string, error) {
 	settled := s.in.State == nil || s.in.State.Stage == rollout.StageSettled
 	switch {
-	case next.Phase == "", s.gateOf(next.Phase) == nil && (settled || s.in.State.Held == nil):
+	case next.Phase == "", s.gateOf(next.Phase, next.To) == nil && (settled || s.in.State.Held == nil):
 		return "", nil
 	case settled && next.Phase != rollout.Adopt && next.Phase != rollout.Contract && s.in.Opening.Candidate.Zero(): // nothing is to be opened
 		return "", nil

@@ -244,7 +244,7 @@ func (s *session) result(end plan.End, cause error) Result {
 	}
 	res.Next = plan.NextOf(s.in)
 	if res.Next.Phase != "" {
-		res.Next = res.Next.Waiting(s.in, s.gateOf(res.Next.Phase))
+		res.Next = res.Next.Waiting(s.in, s.gateOf(res.Next.Phase, res.Next.To))
 	}
 	digest, err := s.nextGateDigest(res.Next)
 	if err != nil {
