@@ -51,7 +51,7 @@ func examples() []example {
 		"  strategy: {rolling: {batch: 25%, on_failure: rollback}}",
 		"  gates: {promote: {environment: production}}",
 	}}
-	schema := workflow{Name: "release", On: events{Push: true, DispatchBare: true}, Header: []string{
+	schema := workflow{Name: "release", On: events{Push: true, Contract: true}, Header: []string{
 		"A release with a breaking schema change. A push expands the schema, so that it",
 		"serves both versions, and releases the code. Days later, when nobody writes the",
 		"old form any more, somebody runs this workflow by hand: contract archives and",
@@ -84,7 +84,7 @@ func steering(m maker) []example {
 			"the gate, gates: {promote: {comment: write}}, take \"environment: gapless\" for",
 			"the two jobs that name another one.",
 		}}},
-		{"tick.yml", workflow{Name: "tick", On: events{Schedule: true, DispatchBare: true}, Jobs: m.tick(), Header: []string{
+		{"tick.yml", workflow{Name: "tick", On: events{Schedule: true, Bare: true}, Jobs: m.tick(), Header: []string{
 			"Looks after rollouts between their approvals: every half hour it takes back what",
 			"went bad, and stops the old revision once the rollback window is over.",
 		}}},

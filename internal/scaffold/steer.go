@@ -51,9 +51,10 @@ func (m maker) rollback() []job {
 // contract removes the old form of the schema, in a run of its own: days after
 // the release.
 func (m maker) contract() []job {
+	waiver := pair{"accept", expression("inputs.accept")}
 	return []job{
-		m.job("due", ownEnvironment, "status").noted("Shows what is due, and which digest its approval is bound to."),
-		m.job("contract", m.gateOf(m.SchemaEnvironment), "contract", approved("due")...).after("due").
+		m.job("due", ownEnvironment, "status", waiver).noted("Shows what is due, and which digest its approval is bound to."),
+		m.job("contract", m.gateOf(m.SchemaEnvironment), "contract", append(approved("due"), waiver)...).after("due").
 			when("needs.due.outputs.next-phase == 'contract'").last(),
 	}
 }

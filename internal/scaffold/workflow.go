@@ -22,8 +22,11 @@ type events struct {
 	// Dispatch lists the phases that a person may start; Reason asks for one.
 	Dispatch []string
 	Reason   bool
-	// DispatchBare takes no inputs.
-	DispatchBare bool
+	// Bare lets a person start it, without inputs.
+	Bare bool
+	// Contract lets a person start contract, and take upon themselves what the
+	// database cannot tell.
+	Contract bool
 }
 
 type job struct {
@@ -136,7 +139,7 @@ func whole(o Options) workflow {
 		On: events{Push: true, PullRequest: true, Comment: true, Schedule: true, Dispatch: []string{"rollback"}, Reason: true},
 	}
 	if o.Schema {
-		w.On.Dispatch = append(w.On.Dispatch, "contract")
+		w.On.Dispatch, w.On.Contract = append(w.On.Dispatch, "contract"), true
 	}
 	w.Jobs = slices.Concat(
 		m.validate(),
