@@ -102,3 +102,37 @@ func TestEachStepCanHaveAnEnvironmentOfItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// TestAWaiverIsPartOfWhatIsApproved: contract with a waiver has another digest
+// than without, and status tells it beforehand.
+func TestAWaiverIsPartOfWhatIsApproved(t *testing.T) {
+	moves := release()[:7]
+	for i := range moves[1:] {
+		file := &moves[i+1].work.Config
+		file.Data = []byte(strings.Replace(string(file.Data), "rollback_window", "gates: {contract: {environment: production}}\nrollback_window", 1))
+	}
+	stage(t, moves, func(t *testing.T, w *world) {
+		digest := func(waiver string) string {
+			asked := work(rollout.Plan, "", 0)
+			asked.Request.Accept = waiver
+			status, err := w.runner().Status(t.Context(), asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return status.GateDigest
+		}
+		contract := func(waiver, digest string) phase.Result {
+			r, last := w.runner(), work(rollout.Contract, "", 0)
+			r.Gates, last.Request.Accept, last.Expect = approver{}, waiver, digest
+			res, err := r.Run(t.Context(), last)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res
+		}
+		const why = "the only reader is this service"
+		expect(t, contract(why, digest("")), rollout.Waiting, "approved was")
+		expect(t, contract("", digest(why)), rollout.Waiting, "approved was")
+		expect(t, contract(why, digest(why)), rollout.Done)
+	})
+}
