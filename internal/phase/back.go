@@ -28,6 +28,9 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 		return err
 	}
 	s.in.WentBack = true
+	if s.unread {
+		s.readRecord(ctx)
+	}
 	if s.unrecorded || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
 		return nil
 	}

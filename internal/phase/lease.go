@@ -105,7 +105,7 @@ func (s *session) reenter(ctx context.Context) error {
 	if err := s.observe(ctx); err != nil {
 		return err
 	}
-	if s.unrecorded || s.in.Seen.Mark.Head == before {
+	if s.unread || s.unrecorded || s.in.Seen.Mark.Head == before {
 		return nil
 	}
 	if err := s.load(ctx); err != nil {

@@ -78,6 +78,18 @@ func (s *session) loseRecord(err error) {
 	s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
 }
 
+// readRecord reads the record of a way back whose traffic has moved. Where it
+// cannot be read, the platform's mark is enough.
+func (s *session) readRecord(ctx context.Context) {
+	s.unread = false
+	if err := s.load(ctx); err != nil {
+		s.loseRecord(err)
+		s.in.Lost = true
+		return
+	}
+	s.in.Fresh = s.in.State == nil
+}
+
 func (s *session) adopt(record rollout.Record) error {
 	state, err := rollout.Fold(record)
 	if err != nil {
@@ -103,7 +115,7 @@ func (s *session) meant() error {
 		s.in.Meant = true
 		return nil
 	}
-	if s.in.Fresh {
+	if s.in.Fresh && opens(s.work.Request.Phase) {
 		next, err := s.rolloutID()
 		if err != nil || want == next {
 			return err

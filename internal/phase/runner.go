@@ -87,7 +87,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 	if err != nil {
 		return s.result(barred(err), err), nil
 	}
-	first := plan.Decide(s.in)
+	first := s.decide(ctx)
 	if first.Step == nil && !s.mayRecordEnd(first.End) {
 		return s.result(first.End, nil), nil
 	}
@@ -145,7 +145,7 @@ func (s *session) loop(ctx context.Context) (plan.End, error) {
 		if err := s.observe(ctx); err != nil {
 			return s.failed(err)
 		}
-		d := plan.Decide(s.in)
+		d := s.decide(ctx)
 		if d.Step == nil {
 			return d.End, last
 		}
@@ -161,6 +161,18 @@ func (s *session) loop(ctx context.Context) (plan.End, error) {
 			return s.failed(err)
 		}
 	}
+}
+
+// decide gives the next step. A way back reads the record once the traffic is
+// back: finding it can take long, and is needed only to write down what was
+// done.
+func (s *session) decide(ctx context.Context) plan.Decision {
+	d := plan.Decide(s.in)
+	if !s.unread || plan.MovesBack(d.Step) {
+		return d
+	}
+	s.readRecord(ctx)
+	return plan.Decide(s.in)
 }
 
 // failed turns an error into an end: stable serves as far as is known, the

@@ -46,7 +46,10 @@ type session struct {
 	// alone.
 	saved rollout.Record
 	// head is in force: saved's, or one whose record is lost.
-	head       rollout.Head
+	head rollout.Head
+	// unread is set until a way back, which needs no record, has moved the
+	// traffic.
+	unread     bool
 	unrecorded bool
 	lost       error
 	lease      lease
@@ -71,9 +74,11 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 	if err := s.observe(ctx); err != nil {
 		return s, err
 	}
-	if err := s.load(ctx); err != nil {
+	if s.unread = work.Request.Phase == rollout.Rollback; s.unread {
+		// traffic goes first
+	} else if err := s.load(ctx); err != nil {
 		switch work.Request.Phase {
-		case rollout.Rollback, statusOnly:
+		case statusOnly:
 			s.loseRecord(err)
 			s.in.Lost = true
 		case rollout.Adopt:
@@ -96,7 +101,7 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 	if err := s.meant(); err != nil {
 		return s, err
 	}
-	if err := s.able(); err != nil {
+	if err := s.able(); err != nil && work.Request.Phase != rollout.Rollback {
 		return s, err
 	}
 	if err := s.look(ctx); err != nil {
