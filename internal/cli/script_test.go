@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,6 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Scripts wait more than they work: for bakes, starts, and leases to lapse.
+	must(flag.Set("test.parallel", "4"))
 	testscript.Main(m, map[string]func(){
 		"service":        service,
 		"gapless-killed": killed,
