@@ -79,10 +79,15 @@ func (l *live) end(ctx context.Context, res phase.Result) {
 	v := viewOf(res)
 	v.RunURL = l.job.RunURL()
 	l.show(v)
+	l.close()
+	l.deploy(ctx, res)
+}
+
+// close waits until what was shown last is there to be read.
+func (l *live) close() {
 	if l.page != nil {
 		l.page.close()
 	}
-	l.deploy(ctx, res)
 }
 
 // deploy tells the deployment of the job, where it has an environment and the

@@ -30,7 +30,7 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "merged": mergePull, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted, "replies": replies, "twice": twice, "edited": edited, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
+		"expire": expire, "reacted": reacted, "replies": replies, "says": says, "twice": twice, "edited": edited, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
 	})
 	play(t, "workflow", commands)
 }
@@ -362,6 +362,17 @@ func replies(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("nobody replied %q", args[0])
+}
+
+// says: says TEXT wants it in a comment of ours.
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	h := hubOf(ts)
+	for _, c := range h.repo.Comments(h.pull.Number) {
+		if strings.HasPrefix(c.Body(), "<!-- gapless:") && strings.Contains(c.Body(), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("no comment of ours says %q", args[0])
 }
 
 // edited: edited TEXT changes what was said last.
