@@ -129,3 +129,29 @@ func (s *session) meant() error {
 func (s *session) rolloutID() (string, error) {
 	return plan.RolloutID(s.in.Opening.Candidate, s.head)
 }
+
+// find loads the record, as far as the phase needs one before it acts: a way
+// back moves traffic first, status tells what is lost, adopt begins another.
+func (s *session) find(ctx context.Context) error {
+	p := s.work.Request.Phase
+	if p == rollout.Rollback {
+		s.unread = true
+		return nil
+	}
+	err := s.load(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case p == statusOnly:
+		s.loseRecord(err)
+	case p == rollout.Adopt:
+		s.lost = err
+		if m := s.in.Seen.Mark; m != nil {
+			s.head = m.Head
+		}
+	default:
+		return err
+	}
+	s.in.Lost = true
+	return nil
+}

@@ -74,21 +74,8 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 	if err := s.observe(ctx); err != nil {
 		return s, err
 	}
-	if s.unread = work.Request.Phase == rollout.Rollback; s.unread {
-		// traffic goes first
-	} else if err := s.load(ctx); err != nil {
-		switch work.Request.Phase {
-		case statusOnly:
-			s.loseRecord(err)
-			s.in.Lost = true
-		case rollout.Adopt:
-			s.lost, s.in.Lost = err, true
-			if m := s.in.Seen.Mark; m != nil {
-				s.head = m.Head
-			}
-		default:
-			return s, err
-		}
+	if err := s.find(ctx); err != nil {
+		return s, err
 	}
 	if err := s.read(); err != nil {
 		if work.Request.Phase != rollout.Rollback {
