@@ -91,6 +91,7 @@ func (s *session) adopt(record rollout.Record) error {
 // there: one that is run again after it is over, say.
 func (s *session) meant() error {
 	want, has := s.work.Rollout, ""
+	s.in.Meant = false
 	switch {
 	case want == "":
 		return nil

@@ -72,11 +72,11 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		return s, err
 	}
 	if err := s.load(ctx); err != nil {
-		switch work.Request.Phase {
-		case rollout.Rollback, statusOnly:
+		switch p := work.Request.Phase; {
+		case p == rollout.Rollback, p == statusOnly:
 			s.loseRecord(err)
 			s.in.Lost = true
-		case rollout.Adopt:
+		case p == rollout.Adopt && gone(err):
 			s.lost, s.in.Lost = err, true
 			if m := s.in.Seen.Mark; m != nil {
 				s.head = m.Head
@@ -85,27 +85,37 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 			return s, err
 		}
 	}
+	return s, s.find(ctx)
+}
+
+// gone tells a record that is lost from one that could not be asked for.
+func gone(err error) bool {
+	return errors.Is(err, rollout.ErrNotFound) || errors.Is(err, rollout.ErrBroken) || errors.Is(err, rollout.ErrForked)
+}
+
+// find finds out all that is decided by, from the record and the files on.
+func (s *session) find(ctx context.Context) error {
 	if err := s.read(); err != nil {
-		if work.Request.Phase != rollout.Rollback {
-			return s, err
+		if s.work.Request.Phase != rollout.Rollback {
+			return err
 		}
 		s.in.Config = &config.Config{} // a way back needs none but the usual times
 		s.in.Config.Default()
 		s.warn(fmt.Sprintf("going back without the config: %v", err))
 	}
 	if err := s.meant(); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.able(); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.look(ctx); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.gate(ctx); err != nil {
-		return s, err
+		return err
 	}
-	return s, s.succession(ctx)
+	return s.succession(ctx)
 }
 
 // succession looks ahead where the phase is to supersede another rollout.
