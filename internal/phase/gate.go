@@ -21,14 +21,14 @@ type Gates interface {
 // gate checks the gate of the phase asked for. An expected digest is compared
 // also where no gate is in force.
 func (s *session) gate(ctx context.Context) error {
-	s.in.Gate = nil
+	s.in.Gate, s.expect = nil, ""
 	p := s.work.Request.Phase
 	to := rollout.Weight(0)
 	if p == rollout.Promote && s.in.State != nil {
 		to = plan.Goal(s.in)
 	}
 	gate := s.gateOf(p, to)
-	if gate == nil && s.work.Expect == "" {
+	if gate == nil && s.work.Expect == "" || ungated(p) {
 		return nil
 	}
 	if s.resumes() {
@@ -42,6 +42,12 @@ func (s *session) gate(ctx context.Context) error {
 	s.expect = digest
 	s.in.Gate = s.checkGate(ctx, gate, digest)
 	return nil
+}
+
+// ungated are the phases that only look, keep things where they are, or go back:
+// a digest that is named neither keeps them from it nor lets anything through.
+func ungated(p rollout.Phase) bool {
+	return p == rollout.Tick || p == rollout.Hold || p == rollout.Rollback || p == statusOnly
 }
 
 func (s *session) checkGate(ctx context.Context, gate *rollout.Gate, digest string) *plan.GateCheck {

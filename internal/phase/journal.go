@@ -19,7 +19,7 @@ func (s *session) begin(ctx context.Context) error {
 		}
 		s.unlock = unlock
 	}
-	if s.in.Fresh || s.work.Request.Phase == rollout.Rollback { // traffic goes first
+	if p := s.work.Request.Phase; s.in.Fresh || p == rollout.Rollback || p == rollout.Hold { // what they do goes first
 		return nil
 	}
 	return s.writeBegan(ctx)
@@ -44,12 +44,15 @@ func (s *session) beginning() []rollout.Data {
 	if s.supersedes() { // what is approved and accepted is of the rollout after it
 		return []rollout.Data{rollout.Began{Epoch: s.lease.epoch}}
 	}
-	b := rollout.Began{Epoch: s.lease.epoch, Digest: s.expect, Accepted: s.work.Request.Accept}
+	b := rollout.Began{Epoch: s.lease.epoch}
 	if s.work.Request.Phase == rollout.Promote {
 		b.To = plan.Goal(s.in)
 	}
-	if s.in.Gate != nil {
-		b.Gate, b.Approval = s.in.Gate.Name, s.in.Gate.Approval
+	switch gate := s.in.Gate; {
+	case gate == nil:
+		b.Digest, b.Accepted = s.expect, s.work.Request.Accept
+	case gate.Open: // a shut one lets nothing through, whatever was named or accepted
+		b.Digest, b.Accepted, b.Gate, b.Approval = s.expect, s.work.Request.Accept, gate.Name, gate.Approval
 	}
 	return []rollout.Data{b}
 }
@@ -64,6 +67,9 @@ func (s *session) open(ctx context.Context, o rollout.Opened) error {
 	o.PlanDigest, err = s.planDigest(o)
 	if err != nil {
 		return err
+	}
+	if before := s.in.State; before != nil {
+		o.Spent = before.Spent(s.in.Seen.At)
 	}
 	s.record = rollout.NewRecord(s.in.Config.Service, id)
 	err = s.write(ctx, func(m *rollout.Mark) {

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -103,6 +104,7 @@ func (s *session) adopt(record rollout.Record) error {
 // there: one that is run again after it is over, say.
 func (s *session) meant() error {
 	want, has := s.work.Rollout, ""
+	s.in.Meant = false
 	switch {
 	case want == "":
 		return nil
@@ -130,12 +132,15 @@ func (s *session) rolloutID() (string, error) {
 	return plan.RolloutID(s.in.Opening.Candidate, s.head)
 }
 
-// find loads the record, as far as the phase needs one before it acts: a way
+// locate loads the record, as far as the phase needs one before it acts: a way
 // back moves traffic first, status tells what is lost, adopt begins another.
-func (s *session) find(ctx context.Context) error {
+func (s *session) locate(ctx context.Context) error {
 	p := s.work.Request.Phase
 	if p == rollout.Rollback {
 		s.unread = true
+		if m := s.in.Seen.Mark; m != nil {
+			s.head = m.Head
+		}
 		return nil
 	}
 	err := s.load(ctx)
@@ -144,7 +149,7 @@ func (s *session) find(ctx context.Context) error {
 		return nil
 	case p == statusOnly:
 		s.loseRecord(err)
-	case p == rollout.Adopt:
+	case p == rollout.Adopt && gone(err):
 		s.lost = err
 		if m := s.in.Seen.Mark; m != nil {
 			s.head = m.Head
@@ -154,4 +159,9 @@ func (s *session) find(ctx context.Context) error {
 	}
 	s.in.Lost = true
 	return nil
+}
+
+// gone tells a record that is lost from one that could not be asked for.
+func gone(err error) bool {
+	return errors.Is(err, rollout.ErrNotFound) || errors.Is(err, rollout.ErrBroken) || errors.Is(err, rollout.ErrForked)
 }

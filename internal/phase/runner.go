@@ -95,7 +95,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 		if busy := (*BusyError)(nil); errors.As(err, &busy) {
 			return s.result(plan.End{Outcome: rollout.Waiting, Reason: busy.Error(), Hint: busy.Hint()}, nil), nil
 		}
-		return s.result(plan.End{Outcome: rollout.Stopped, Reason: err.Error()}, err), nil
+		return s.result(barred(err), err), nil
 	}
 	return s.run(ctx), nil
 }
@@ -105,7 +105,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 func barred(err error) plan.End {
 	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: rollout.HintOf(err)}
 	switch {
-	case errors.Is(err, rollout.ErrBroken), errors.Is(err, rollout.ErrForked), errors.Is(err, rollout.ErrNotFound):
+	case gone(err):
 		end.Outcome = rollout.NeedsPerson
 		if end.Hint == "" {
 			end.Hint = "gapless status and gapless rollback work from what is stamped on the platform"
@@ -137,6 +137,10 @@ func (s *session) run(parent context.Context) Result {
 }
 
 func (s *session) loop(ctx context.Context) (plan.End, error) {
+	// What was decided before the claim may hold no more: a hold came first, say.
+	if d := plan.Decide(s.in); d.Step == nil && !s.mayRecordEnd(d.End) {
+		return d.End, nil
+	}
 	if err := s.begin(ctx); err != nil {
 		return s.failed(err)
 	}

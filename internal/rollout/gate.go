@@ -26,10 +26,13 @@ type Gate struct {
 	SecondPerson bool `json:"second_person,omitempty"`
 }
 
+// gateEnvironment begins the names of gates that are environments.
+const gateEnvironment = "environment "
+
 // String names the gate for people and in the record.
 func (g Gate) String() string {
 	if g.Environment != "" {
-		return "environment " + g.Environment
+		return gateEnvironment + g.Environment
 	}
 	return "comment by " + g.Comment
 }
