@@ -34,12 +34,19 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// leaked is a secret that a service says.
+const leaked = `a "key" of <32> bytes & more, at least`
+
 // service is what the scripts release. Its argument is the revision, which
 // says how it behaves.
 func service() {
 	revision := os.Args[1]
 	if strings.HasPrefix(revision, "broken") {
 		fmt.Fprintln(os.Stderr, "cannot open /etc/service.conf: no such file")
+		os.Exit(1)
+	}
+	if strings.HasPrefix(revision, "leaky") {
+		fmt.Fprintln(os.Stderr, `cannot log in with `+leaked)
 		os.Exit(1)
 	}
 	mux := http.NewServeMux()

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -105,7 +106,10 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 	}
 	next := s.record
 	for _, data := range entries {
-		var err error
+		data, err := s.hidden(data)
+		if err != nil {
+			return err
+		}
 		if next, err = next.Append(s.head, s.in.Seen.At, s.r.Writer, s.work.Request.Phase, data); err != nil {
 			return err
 		}
@@ -116,6 +120,19 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 	s.keep(ctx)
 	s.tell(Event{Record: &next})
 	return nil
+}
+
+// hidden is an entry without secrets: an instance's last words may hold some.
+// The files that a record begins with are what somebody has published.
+func (s *session) hidden(data rollout.Data) (rollout.Data, error) {
+	if k := data.Kind(); s.r.Hide == nil || k == rollout.KindOpened || k == rollout.KindAdopted {
+		return data, nil
+	}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", data.Kind(), err)
+	}
+	return rollout.Entry{Kind: data.Kind(), Data: []byte(s.r.Hide(string(raw)))}.Decode()
 }
 
 // save brings all that was noted into the store, and then into force.

@@ -39,6 +39,8 @@ type Runner struct {
 	Holder string
 	// Lease is how long the lease outlives a killed phase; 0 is 15 s.
 	Lease time.Duration
+	// Hide takes secrets out of what is written down; nil knows of none.
+	Hide func(string) string
 	// Tell is told what happens, for people who watch; nil tells nobody.
 	Tell func(Event)
 }
