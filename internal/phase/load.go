@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,7 +32,7 @@ func (s *session) load(ctx context.Context) error {
 		err = s.r.Seal.Verify(ctx, record)
 	}
 	if err != nil {
-		return fmt.Errorf("load record %s at entry %d: %w", want.Rollout, want.Seq, err)
+		return fmt.Errorf("rollout %s, entry %d: %w", want.Rollout, want.Seq, err)
 	}
 	if err := agree(record, mark.Head, told); err != nil {
 		return err
@@ -57,6 +58,11 @@ func (s *session) brief(ctx context.Context) (context.Context, context.CancelFun
 	default:
 		return ctx, func() {}
 	}
+}
+
+// gone reports whether the record cannot be had any more, or only not now.
+func gone(err error) bool {
+	return errors.Is(err, rollout.ErrNotFound) || errors.Is(err, rollout.ErrBroken) || errors.Is(err, rollout.ErrForked)
 }
 
 // agree checks that the head on the platform and the one that the caller knows

@@ -59,6 +59,10 @@ type session struct {
 	unlock   func(context.Context) error
 	warnings []string
 	cut      int // connections that a rolling update's way back cut
+	// saveWithin bounds what saving the record may take.
+	saveWithin time.Duration
+	// unkept is set once the journal could not be written.
+	unkept bool
 	expect   string
 	unprobe  func() *rollout.Probed
 }
@@ -66,7 +70,7 @@ type session struct {
 // enter finds out where the service stands. The session is of use also beside
 // an error: it holds what was found out until then.
 func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
-	s := &session{r: r, work: work}
+	s := &session{r: r, work: work, saveWithin: saveUsually}
 	s.in.Request = work.Request
 	if err := s.observe(ctx); err != nil {
 		return s, err
@@ -75,7 +79,7 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 		switch work.Request.Phase {
 		case rollout.Rollback, statusOnly:
 			s.loseRecord(err)
-			s.in.Lost = true
+			s.in.Lost, s.in.Unread = gone(err), !gone(err)
 		case rollout.Adopt:
 			s.lost, s.in.Lost = err, true
 			if m := s.in.Seen.Mark; m != nil {
