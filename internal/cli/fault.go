@@ -6,6 +6,8 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/agent/api"
 	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/phase"
+	"github.com/gapless-deploy/gapless/internal/report"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
@@ -49,8 +51,33 @@ func (e *blindError) Serving() string {
 	return "not known: the platform could not be looked at; nothing was changed"
 }
 
+// untoldError is a phase that ended and could not hand on how.
+type untoldError struct {
+	res phase.Result
+	err error
+}
+
+func (e *untoldError) Error() string {
+	return fmt.Sprintf("%s ended %s, which could not be handed on: %v", e.res.Phase, e.res.Outcome, e.err)
+}
+
+func (e *untoldError) Unwrap() error { return e.err }
+
+// Hint says what to do.
+func (e *untoldError) Hint() string {
+	return "see whether the runner's disk is full; then run this phase again: it finds what is done"
+}
+
+// Serving says what users receive.
+func (e *untoldError) Serving() string { return report.FaultView{Seen: seen(e.res)}.Served() }
+
 // outcomeOf is how an error ends a command.
 func outcomeOf(err error) rollout.Outcome {
+	if untold, ok := errors.AsType[*untoldError](err); ok && untold.res.Outcome == rollout.NeedsPerson {
+		return rollout.NeedsPerson
+	} else if ok {
+		return rollout.Stopped
+	}
 	if _, blind := errors.AsType[*blindError](err); !blind {
 		return rollout.Refused
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/forge/oidc"
 	"github.com/gapless-deploy/gapless/internal/forge/runner"
 	"github.com/gapless-deploy/gapless/internal/report"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -21,6 +22,8 @@ type job struct {
 	event runner.Event
 	log   *runner.Log
 	out   *output
+	// issuer is nil until it is first asked for.
+	issuer *oidc.Verifier
 }
 
 // openJob reads what the runner tells, and hides all that is secret in it.
@@ -161,6 +164,10 @@ func percent(w rollout.Weight) string { return strings.TrimSuffix(w.String(), "%
 // beside its line.
 func (j *job) failed(p rollout.Phase, err error) error {
 	r := result{Version: resultVersion, Phase: p, Outcome: outcomeOf(err), Reason: err.Error(), Hint: rollout.HintOf(err)}
+	if _, untold := errors.AsType[*untoldError](err); untold { // the files were just tried
+		j.conclude(r)
+		return nil
+	}
 	faults := document.FaultsOf(err)
 	for _, f := range faults {
 		message := f.Message

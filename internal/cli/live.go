@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/forge/github"
 	"github.com/gapless-deploy/gapless/internal/phase"
@@ -69,25 +70,46 @@ func (l *live) begin(commit string) {
 	}
 }
 
+// A phase that has ended waits so long until that is shown; one that was
+// cancelled has little time left.
+const (
+	lastWord      = 5 * time.Second
+	lastCancelled = 500 * time.Millisecond
+)
+
 // end shows how the phase ended, and waits until it is shown.
 func (l *live) end(ctx context.Context, res phase.Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if res.State == nil {
-		return
+	limit := lastWord
+	if ctx.Err() != nil {
+		limit = lastCancelled
 	}
-	v := viewOf(res)
-	v.RunURL = l.job.RunURL()
-	l.show(v)
-	l.close()
-	l.deploy(ctx, res)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	if l.shows(res) {
+		v := viewOf(res)
+		v.RunURL = l.job.RunURL()
+		l.show(v)
+	}
+	l.close(ctx)
+	if res.State != nil {
+		l.deploy(ctx, res)
+	}
 }
 
 // close waits until what was shown last is there to be read.
-func (l *live) close() {
+func (l *live) close(ctx context.Context) {
 	if l.page != nil {
-		l.page.close()
+		l.page.close(ctx)
 	}
+}
+
+// shows reports whether the end is news: a tick that found nothing to do comes
+// every few minutes, and each request counts against the repository's limit.
+func (l *live) shows(res phase.Result) bool {
+	idle := res.Phase == rollout.Tick && res.Outcome == rollout.Done && !l.begun
+	return res.State != nil && !idle
 }
 
 // deploy tells the deployment of the job, where it has an environment and the
@@ -97,8 +119,6 @@ func (l *live) deploy(ctx context.Context, res phase.Result) {
 	if err != nil || client == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
-	defer cancel()
 	environment := l.job.environment(ctx)
 	if environment == "" {
 		return
@@ -114,6 +134,9 @@ func (l *live) deploy(ctx context.Context, res phase.Result) {
 // It is only shown, so that it need not be proven.
 func (j *job) environment(ctx context.Context) string {
 	const audience = "gapless:environment"
+	if j.IDTokenURL == "" {
+		return ""
+	}
 	token, err := j.tokens().Request(ctx, audience)
 	if err != nil {
 		return ""

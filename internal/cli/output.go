@@ -186,7 +186,10 @@ func (o *output) fail(err error) int {
 
 // servingOf says what users receive after an error.
 func servingOf(err error) string {
-	if s, ok := errors.AsType[*blindError](err); ok {
+	if s, ok := errors.AsType[interface {
+		error
+		Serving() string
+	}](err); ok {
 		return s.Serving()
 	}
 	return "unchanged: nothing was done"

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 )
 
 // publisher keeps one comment. It holds back what comes too often until Flush.
@@ -21,16 +21,16 @@ type page struct {
 	warn   func(string)
 	news   chan string
 	ended  chan struct{}
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	once   sync.Once
 }
 
-// lastWord bounds what the end of a phase waits for the comment.
-const lastWord = 10 * time.Second
+// errLate ends what a phase does not wait for any longer.
+var errLate = errors.New("GitHub did not answer in time")
 
 // newPage begins to publish. A cancelled phase still says how it ended.
 func newPage(ctx context.Context, to publisher, warn func(string)) *page {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	p := &page{to: to, warn: warn, news: make(chan string, 1), ended: make(chan struct{}), cancel: cancel}
 	go p.run(ctx)
 	return p
@@ -68,11 +68,10 @@ func (p *page) set(body string) {
 	p.news <- body
 }
 
-// close publishes the last news and ends.
-func (p *page) close() {
+// close publishes the last news and ends, with ctx at the latest.
+func (p *page) close(ctx context.Context) {
 	close(p.news)
-	late := time.AfterFunc(lastWord, p.cancel)
+	defer context.AfterFunc(ctx, func() { p.cancel(errLate) })()
 	<-p.ended
-	late.Stop()
-	p.cancel()
+	p.cancel(nil)
 }

@@ -85,6 +85,8 @@ func (env *environment) showPlan(ctx context.Context, v *report.PlanView) error 
 	if err != nil || to == nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, lastWord) // the plan does not wait for its comment
+	defer cancel()
 	warn := func(text string) { env.out.say("warning: " + text + "\n") }
 	if to.number == 0 {
 		marker, _, _ := strings.Cut(report.Plan(*v).Markdown(), "\n")
@@ -96,7 +98,7 @@ func (env *environment) showPlan(ctx context.Context, v *report.PlanView) error 
 	}
 	shown := newPage(ctx, to, warn)
 	shown.set(env.out.mask.apply(report.Plan(*v).Markdown()))
-	shown.close()
+	shown.close(ctx)
 	return nil
 }
 

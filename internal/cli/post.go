@@ -58,6 +58,8 @@ func (env *environment) recover(ctx context.Context) error {
 	}
 	shown := &live{job: env.job, ctx: ctx}
 	shown.event(phase.Event{Record: &found.Record})
-	shown.close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
+	shown.close(ctx)
 	return nil
 }

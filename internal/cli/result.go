@@ -15,10 +15,16 @@ import (
 // not done the fault with what is served and what to do.
 func (env *environment) result(res phase.Result) error {
 	var page *report.Page
-	if res.State != nil {
+	switch {
+	case res.State != nil:
 		v := viewOf(res)
 		v.RunURL = env.runURL()
 		p := report.Rollout(v)
+		page = &p
+	case res.Unrecorded != nil && seen(res) != nil: // what is in force is known all the same
+		p := report.Status(report.StatusView{
+			View: report.View{Seen: seen(res), Now: res.Seen.At, RunURL: env.runURL()}, Lost: res.Unrecorded.Error(),
+		})
 		page = &p
 	}
 	var err error
@@ -33,7 +39,10 @@ func (env *environment) result(res phase.Result) error {
 			Phase: res.Phase, What: res.Reason, Seen: seen(res), Schema: schemaOf(res), Hint: res.Hint,
 		}))
 	}
-	return errors.Join(err, env.handOn(resultOf(res), page))
+	if err = errors.Join(err, env.handOn(resultOf(res), page)); err != nil {
+		return &untoldError{res, err}
+	}
+	return nil
 }
 
 // handOn tells the workflow, where the command is a step of one.

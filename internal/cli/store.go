@@ -89,6 +89,10 @@ func (j *job) tokens() *oidc.Source {
 	return &oidc.Source{URL: j.IDTokenURL, Token: j.IDTokenToken, HTTP: forgeHTTP(), Clock: phase.SystemClock{}}
 }
 
+// verifier is one for all, so that the issuer's keys are read once.
 func (j *job) verifier() *oidc.Verifier {
-	return oidc.NewVerifier(j.Input(runner.InputOIDCIssuer), forgeHTTP(), phase.SystemClock{})
+	if j.issuer == nil {
+		j.issuer = oidc.NewVerifier(j.Input(runner.InputOIDCIssuer), forgeHTTP(), phase.SystemClock{})
+	}
+	return j.issuer
 }

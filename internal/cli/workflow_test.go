@@ -33,8 +33,9 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "merged": mergePull, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "unseen": unseen, "reacted": reacted, "replies": replies, "says": says, "twice": twice, "edited": edited, "interrupt": cutShort(syscall.SIGINT), "crash": cutShort(syscall.SIGKILL),
+		"expire": expire, "unseen": unseen, "reacted": reacted, "replies": replies, "says": says, "twice": twice, "edited": edited,
 	})
+	maps.Copy(commands, faults())
 	play(t, "workflow", commands)
 }
 
@@ -47,6 +48,8 @@ type hub struct {
 	runs   []*githubtest.Run
 	job    *githubtest.Job
 	last   *githubtest.Comment
+	// asked is how many requests there were before the last step.
+	asked int
 }
 
 func hubOf(ts *testscript.TestScript) *hub {
@@ -149,6 +152,7 @@ func step(ts *testscript.TestScript, _ bool, args []string) {
 // inputs sets the environment of a step as the runner does.
 func inputs(ts *testscript.TestScript, args []string) {
 	h := hubOf(ts)
+	h.asked = len(h.server.Requests())
 	for name, value := range h.job.Env() {
 		ts.Setenv(name, value)
 	}
@@ -170,29 +174,41 @@ func inputs(ts *testscript.TestScript, args []string) {
 func cutShort(by syscall.Signal) scriptCommand {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
 		cmd, said := begin(ts, args)
-		ts.Check(cmd.Process.Signal(by))
-		began := time.Now()
-		err := cmd.Wait()
-		ts.Logf("%s", said)
-		if took := time.Since(began); took > 5*time.Second {
-			ts.Fatalf("ended %s after the signal, allowed are 5s", took)
-		}
-		if err == nil {
-			ts.Fatalf("the action ended well")
-		}
+		signalled(ts, cmd, said, by)
+	}
+}
+
+// signalled sends a signal and wants the action to have ended within 5 s.
+func signalled(ts *testscript.TestScript, cmd *exec.Cmd, said *transcript, by syscall.Signal) {
+	ts.Check(cmd.Process.Signal(by))
+	began := time.Now()
+	err := cmd.Wait()
+	took := time.Since(began)
+	ts.Logf("%sended %s after the signal", said, took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		ts.Fatalf("ended %s after the signal, allowed are 5s", took)
+	}
+	if err == nil {
+		ts.Fatalf("the action ended well")
 	}
 }
 
 // begin starts the action and waits until it has said a text.
 func begin(ts *testscript.TestScript, args []string) (*exec.Cmd, *transcript) {
-	inputs(ts, args[1:])
+	cmd, said := start(ts, args[1:])
+	eventually(ts, "the action says "+args[0], func() bool { return strings.Contains(said.String(), args[0]) })
+	return cmd, said
+}
+
+// start starts the action.
+func start(ts *testscript.TestScript, args []string) (*exec.Cmd, *transcript) {
+	inputs(ts, args)
 	path, err := lookPath(ts.Getenv("PATH"), "gapless")
 	ts.Check(err)
 	said := &transcript{}
 	cmd := exec.Command(path, "action")
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = ts.MkAbs("."), said, said, environOf(ts)
 	ts.Check(cmd.Start())
-	eventually(ts, "the action says "+args[0], func() bool { return strings.Contains(said.String(), args[0]) })
 	return cmd, said
 }
 

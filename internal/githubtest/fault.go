@@ -171,3 +171,10 @@ func record(w http.ResponseWriter, r *http.Request, next http.Handler) *httptest
 	maps.Copy(w.Header(), whole.Header())
 	return whole
 }
+
+// Mend ends all faults.
+func (s *Server) Mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}

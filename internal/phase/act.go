@@ -49,7 +49,8 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 	case plan.Adopt:
 		return s.takeOver(ctx, step.Adopted)
 	case plan.Acknowledge:
-		return s.write(ctx, nil, step.RolledBack)
+		s.in.WentBack = true
+		return s.write(ctx, nil, append(s.beginning(), step.RolledBack)...)
 	}
 	return fmt.Errorf("step %T is not known", step)
 }

@@ -13,9 +13,23 @@ import (
 // goBack stamps the decision, then moves traffic, then writes it down: the
 // stamp is what a killed rollback goes on from.
 func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
+	if err := s.turnBack(ctx, step.Back); err != nil {
+		return err
+	}
+	if s.unread {
+		s.readRecord(ctx)
+	}
+	if entries := s.turned(step); len(entries) > 0 {
+		return s.write(ctx, nil, entries...)
+	}
+	return nil
+}
+
+// turnBack stamps the decision and moves traffic.
+func (s *session) turnBack(ctx context.Context, back rollout.GoingBack) error {
 	if s.in.Seen.Mark.Back == nil {
 		err := s.stamp(ctx, func(m *rollout.Mark) {
-			m.Back = &step.Back
+			m.Back = &back
 			if s.work.Request.Phase != rollout.Rollback { // which raised it when it claimed
 				m.Epoch++
 			}
@@ -28,9 +42,11 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 		return err
 	}
 	s.in.WentBack = true
-	if s.unread {
-		s.readRecord(ctx)
-	}
+	return nil
+}
+
+// turned are the entries that say so; none where no rollout is under way.
+func (s *session) turned(step plan.GoBack) []rollout.Data {
 	if s.unrecorded || s.in.State == nil || s.in.State.Stage == rollout.StageSettled {
 		return nil
 	}
@@ -38,10 +54,10 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 	if step.Judged != nil {
 		entries = append(entries, *step.Judged)
 	}
-	return s.write(ctx, nil, append(entries, rollout.RolledBack{
+	return append(entries, rollout.RolledBack{
 		From: step.Back.From, Reason: step.Back.Reason, Decided: step.Back.Decided,
 		InForce: s.in.Seen.SplitSince, Epoch: s.lease.epoch,
-	})...)
+	})
 }
 
 // giveBack gives all traffic to stable: in one move where it stands beside the
@@ -99,13 +115,13 @@ func (s *session) stop(ctx context.Context, step plan.Remove) (cut int, err erro
 }
 
 // interrupted leaves things safe after a signal, as the config asks: by
-// giving all traffic back, or by holding where the phase stood.
-func (s *session) interrupted(parent context.Context, cause error) (plan.End, error) {
-	again := "run this phase again: it goes on where it stopped"
+// giving all traffic back, or by holding where the phase stood. What it notes
+// is saved with the end of the phase, for which little time is left.
+func (s *session) interrupted(ctx context.Context, cause error) (plan.End, error) {
 	if errors.Is(cause, errTakenOver) {
 		return plan.End{Outcome: rollout.Stopped, Reason: cause.Error(), Hint: "gapless status shows what it did"}, cause
 	}
-	end := plan.End{Outcome: rollout.Stopped, Reason: "cancelled", Hint: again}
+	end := plan.End{Outcome: rollout.Stopped, Reason: "cancelled", Hint: goesOn}
 	p := s.work.Request.Phase
 	if s.in.Config.OnCancel != config.CancelRollback || p != rollout.Deploy && p != rollout.Promote {
 		return end, cause
@@ -113,8 +129,6 @@ func (s *session) interrupted(parent context.Context, cause error) (plan.End, er
 	if s.in.State != nil && plan.Settles(*s.in.State) { // it was being settled, to be superseded
 		return end, cause
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
-	defer cancel()
 	if err := s.observe(ctx); err != nil {
 		return stuck(err), errors.Join(cause, err)
 	}
@@ -122,9 +136,13 @@ func (s *session) interrupted(parent context.Context, cause error) (plan.End, er
 	if m == nil || m.Candidate.Zero() || m.Stable.Zero() || m.StableSide == "" {
 		return end, cause
 	}
-	err := s.goBack(ctx, plan.GoBack{Back: rollout.GoingBack{
+	back := plan.GoBack{Back: rollout.GoingBack{
 		Reason: "phase " + string(p) + " was cancelled", From: s.in.Seen.Split.Of(m.CandidateSide), Decided: s.in.Seen.At,
-	}})
+	}}
+	err := s.turnBack(ctx, back.Back)
+	if err == nil {
+		err = s.note(ctx, s.turned(back)...)
+	}
 	if err != nil && m.Strategy == rollout.Rolling && s.in.Seen.Mark.Back != nil {
 		end.Reason, end.Hint = "cancelled; the way back has begun, batch by batch", "run gapless rollback: it finishes it"
 		return end, errors.Join(cause, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/plan"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -101,7 +102,7 @@ func (s *session) write(ctx context.Context, edit func(*rollout.Mark), entries .
 // that goes on after a kill finds out again by looking: each save takes seconds
 // where the store is far away.
 func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
-	if s.unrecorded {
+	if s.unrecorded || len(entries) == 0 {
 		return nil
 	}
 	next := s.record
@@ -118,7 +119,9 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 		return err
 	}
 	s.keep(ctx)
-	s.tell(Event{Record: &next})
+	if s.saved.Rollout == next.Rollout { // else it is not in force, and may never be
+		s.tell(Event{Record: &next})
+	}
 	return nil
 }
 
@@ -135,14 +138,17 @@ func (s *session) hidden(data rollout.Data) (rollout.Data, error) {
 	return rollout.Entry{Kind: data.Kind(), Data: []byte(s.r.Hide(string(raw)))}.Decode()
 }
 
+// A store may be asked again and again, or ask for patience itself. While a
+// phase waits for it nobody watches the candidate, so it does not wait for long.
+const (
+	saveUsually   = time.Minute
+	saveCancelled = 3 * time.Second
+)
+
 // save brings all that was noted into the store, and then into force.
 func (s *session) save(ctx context.Context, edit func(*rollout.Mark)) error {
-	next, err := s.sealed(ctx)
-	if err == nil {
-		err = s.r.Store.Save(ctx, next, s.head)
-	}
+	next, err := s.store(ctx)
 	if err != nil {
-		err = fmt.Errorf("save record %s: %w", s.record.Rollout, err)
 		if s.work.Request.Phase == rollout.Rollback { // which stops for nothing
 			s.loseRecord(err)
 			return s.stampIf(ctx, edit)
@@ -158,9 +164,24 @@ func (s *session) save(ctx context.Context, edit func(*rollout.Mark)) error {
 	if err != nil {
 		return errors.Join(err, s.forget())
 	}
+	opened := s.saved.Rollout != next.Rollout
 	s.record, s.saved, s.head, s.begunSaved = next, next, next.Head(), s.begun
 	s.keep(ctx)
+	if opened {
+		s.tell(Event{Record: &next})
+	}
 	return nil
+}
+
+// store signs the record and brings it into the store.
+func (s *session) store(ctx context.Context) (rollout.Record, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.saveWithin, fmt.Errorf("not saved within %s", s.saveWithin))
+	defer cancel()
+	next, err := s.sealed(ctx)
+	if err != nil {
+		return next, err
+	}
+	return next, s.r.Store.Save(ctx, next, s.head)
 }
 
 func (s *session) sealed(ctx context.Context) (rollout.Record, error) {
@@ -192,8 +213,9 @@ func (s *session) keep(ctx context.Context) {
 		return
 	}
 	err := s.r.Journal.Keep(ctx, rollout.Journalled{Holder: s.r.Holder, Head: s.head, Record: s.record})
-	if err != nil {
-		s.warn(fmt.Sprintf("the journal cannot be written: %v", err))
+	if err != nil && !s.unkept {
+		s.unkept = true
+		s.warn(fmt.Sprintf("the journal cannot be written, so that the post step can write down nothing: %v", err))
 	}
 }
 
@@ -211,10 +233,12 @@ func (s *session) ended(end plan.End) rollout.Ended {
 	}
 }
 
+// release gives the lease back.
+func release(m *rollout.Mark) { m.Lease = nil }
+
 // finish writes how the phase ended and gives the lease back.
 func (s *session) finish(ctx context.Context, end plan.End) error {
 	errs := s.observe(ctx)
-	release := func(m *rollout.Mark) { m.Lease = nil }
 	switch noted := s.record.Head() != s.saved.Head() && !s.unrecorded; {
 	case s.begun:
 		errs = errors.Join(errs, s.write(ctx, release, s.ended(end)))
@@ -223,6 +247,11 @@ func (s *session) finish(ctx context.Context, end plan.End) error {
 	default:
 		err := s.stamp(ctx, release)
 		if !errors.Is(err, errTakenOver) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	if errs != nil && ctx.Err() == nil { // then nobody need wait for the lease to lapse
+		if err := s.stamp(ctx, release); !errors.Is(err, errTakenOver) {
 			errs = errors.Join(errs, err)
 		}
 	}
@@ -261,6 +290,9 @@ func (s *session) result(end plan.End, cause error) Result {
 	res := Result{
 		Phase: s.work.Request.Phase, End: end, Record: s.record, State: s.in.State, Seen: s.in.Seen,
 		Warnings: s.warnings, Cause: cause,
+	}
+	if s.unrecorded {
+		res.Unrecorded = s.lost
 	}
 	if s.in.Config == nil { // nothing was read, so nothing is known to be due
 		return res

@@ -46,8 +46,16 @@ func (r *Runner) leaseFor() time.Duration {
 	return defaultLease
 }
 
-// grace is how long a cancelled phase may take to leave things safe.
-func (r *Runner) grace() time.Duration { return 5 * time.Second }
+// grace is how long a cancelled phase may take to leave things safe. A runner
+// ends by force what has not ended 7.5 s after it was cancelled.
+const grace = 4 * time.Second
+
+// outlive gives a context that goes on for the grace after another has ended.
+func (r *Runner) outlive(ctx context.Context) (last context.Context, done func()) {
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return last, func() { stop(); cancel() }
+}
 
 // claim takes the lease. A lease that is renewed belongs to someone at work;
 // one that is not belongs to a phase that was killed, and lapses.
@@ -115,7 +123,7 @@ func (s *session) reenter(ctx context.Context) error {
 			return err
 		}
 		s.loseRecord(err)
-		s.in.Lost = true
+		s.in.Lost, s.in.Unread = gone(err), !gone(err)
 	}
 	return s.find(ctx) // what is meant, and what was approved, is of one head
 }

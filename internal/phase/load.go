@@ -32,7 +32,7 @@ func (s *session) load(ctx context.Context) error {
 		err = s.r.Seal.Verify(ctx, record)
 	}
 	if err != nil {
-		return fmt.Errorf("load record %s at entry %d: %w", want.Rollout, want.Seq, err)
+		return fmt.Errorf("rollout %s, entry %d: %w", want.Rollout, want.Seq, err)
 	}
 	if err := agree(record, mark.Head, told); err != nil {
 		return err
@@ -60,6 +60,11 @@ func (s *session) brief(ctx context.Context) (context.Context, context.CancelFun
 	}
 }
 
+// gone reports whether the record cannot be had any more, or only not now.
+func gone(err error) bool {
+	return errors.Is(err, rollout.ErrNotFound) || errors.Is(err, rollout.ErrBroken) || errors.Is(err, rollout.ErrForked)
+}
+
 // agree checks that the head on the platform and the one that the caller knows
 // of are of one chain.
 func agree(record rollout.Record, seen, told rollout.Head) error {
@@ -85,7 +90,7 @@ func (s *session) readRecord(ctx context.Context) {
 	s.unread = false
 	if err := s.load(ctx); err != nil {
 		s.loseRecord(err)
-		s.in.Lost = true
+		s.in.Lost, s.in.Unread = gone(err), !gone(err)
 		return
 	}
 	s.in.Fresh = s.in.State == nil
@@ -149,19 +154,14 @@ func (s *session) locate(ctx context.Context) error {
 		return nil
 	case p == statusOnly:
 		s.loseRecord(err)
+		s.in.Lost, s.in.Unread = gone(err), !gone(err)
 	case p == rollout.Adopt && gone(err):
-		s.lost = err
+		s.lost, s.in.Lost = err, true
 		if m := s.in.Seen.Mark; m != nil {
 			s.head = m.Head
 		}
 	default:
 		return err
 	}
-	s.in.Lost = true
 	return nil
-}
-
-// gone tells a record that is lost from one that could not be asked for.
-func gone(err error) bool {
-	return errors.Is(err, rollout.ErrNotFound) || errors.Is(err, rollout.ErrBroken) || errors.Is(err, rollout.ErrForked)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,20 +328,105 @@ func TestAResumedPhaseGoesNoFurtherThanWasApproved(t *testing.T) {
 	})
 }
 
+// cancelled cancels a promote in the midst of its bake, after breaking the
+// world, and wants it to have ended within five seconds.
+func cancelled(t *testing.T, r *phase.Runner, breaks func()) phase.Result {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan phase.Result, 1)
+	go func() {
+		res, err := r.Run(ctx, work(rollout.Promote, "", rollout.Full))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- res
+	}()
+	pass(10 * time.Second)
+	breaks()
+	cancel()
+	began := time.Now()
+	res := <-done
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("ended %s after the cancel, allowed are 5s", took)
+	}
+	return res
+}
+
 func TestACancelWhoseWayBackFailsNeedsAPerson(t *testing.T) {
 	stage(t, release()[:3], func(t *testing.T, w *world) {
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan phase.Result, 1)
-		go func() {
-			res, err := w.runner().Run(ctx, work(rollout.Promote, "", rollout.Full))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- res
-		}()
-		pass(10 * time.Second)
-		w.full = true
-		cancel()
-		expect(t, <-done, rollout.NeedsPerson, "the way back failed", "gapless rollback now")
+		res := cancelled(t, w.runner(), func() { w.away = time.Now().Add(time.Minute) })
+		expect(t, res, rollout.NeedsPerson, "the way back failed", "gapless rollback now")
+	})
+}
+
+// slowStore is one that, once it hangs, saves nothing and does not even answer.
+type slowStore struct {
+	phase.Store
+	hangs atomic.Bool
+}
+
+func (s *slowStore) Save(ctx context.Context, record rollout.Record, follows rollout.Head) error {
+	if !s.hangs.Load() {
+		return s.Store.Save(ctx, record, follows)
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// A cancelled phase is safe though its record cannot be saved, says so, leaves
+// the lease to the next, and is written down by it.
+func TestACancelDoesNotWaitForTheStore(t *testing.T) {
+	for name, breaks := range map[string]func(*world, *slowStore){
+		"full": func(w *world, _ *slowStore) { w.full = true },
+		"hung": func(_ *world, s *slowStore) { s.hangs.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stage(t, release()[:3], func(t *testing.T, w *world) {
+				r := w.runner()
+				store, n := &slowStore{Store: r.Store}, &notebook{}
+				r.Store, r.Journal = store, n
+				res := cancelled(t, r, func() { breaks(w, store) })
+				expect(t, res, rollout.Stopped, "all traffic is back on stable", "gapless rollback")
+				if w.split.Green != 0 || w.mark.Lease != nil {
+					t.Errorf("candidate takes %s, lease is %v", w.split.Green, w.mark.Lease)
+				}
+				if res.Next.Phase != rollout.Rollback {
+					t.Errorf("next is %q, want rollback", res.Next.Phase)
+				}
+				w.full = false
+				again := w.clone()
+				got, err := journalled(again, n).Recover(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				state, err := rollout.Fold(got.Record)
+				if err != nil || !state.WentBack || state.Begun != nil || again.mark.Head != got.Record.Head() || n.full {
+					t.Errorf("the post step has not written down the way back: %v, %+v", err, state)
+				}
+				expect(t, run(t, w, work(rollout.Rollback, "", 0)), rollout.Done)
+				expect(t, run(t, w, work(rollout.Tick, "", 0)), rollout.Done, "no rollout is under way")
+			})
+		})
+	}
+}
+
+// A phase that cannot save gives up in time: while it waits nobody watches the
+// candidate.
+func TestAPhaseDoesNotWaitForeverForTheStore(t *testing.T) {
+	stage(t, release()[:3], func(t *testing.T, w *world) {
+		r := w.runner()
+		store := &slowStore{Store: r.Store}
+		store.hangs.Store(true)
+		r.Store = store
+		began := time.Now()
+		res, err := r.Run(t.Context(), work(rollout.Promote, "", rollout.Full))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, res, rollout.Stopped, "not saved within 1m0s")
+		if took := time.Since(began); took > 3*time.Minute {
+			t.Errorf("gave up after %s", took)
+		}
+		expect(t, run(t, w, work(rollout.Promote, "", rollout.Full)), rollout.Done)
 	})
 }

@@ -30,20 +30,24 @@ func (r *Runner) Recover(ctx context.Context) (Recovered, error) {
 	if err != nil {
 		return Recovered{}, err
 	}
-	s := &session{r: r, record: kept.Record, head: kept.Head}
+	s := &session{r: r, record: kept.Record, head: kept.Head, saveWithin: saveUsually}
 	if err := s.observe(ctx); err != nil {
 		return Recovered{}, err
 	}
-	phase, err := s.outdated(kept)
-	if err != nil || phase == "" {
-		return Recovered{Said: "the phase was cut short, and another one has gone on since"}, errors.Join(err, r.Journal.Drop(ctx))
+	if m, n := s.in.Seen.Mark, len(kept.Record.Entries); m == nil || n == 0 || m.Head != kept.Head && m.Head != kept.Record.Head() {
+		return Recovered{Said: "the phase was cut short, and another one has gone on since"}, r.Journal.Drop(ctx)
 	}
+	unfinished, err := s.unfinished(kept)
+	if err != nil || !unfinished {
+		return Recovered{}, errors.Join(err, r.Journal.Drop(ctx))
+	}
+	phase := kept.Record.Entries[len(kept.Record.Entries)-1].Phase
 	s.work.Request.Phase = phase
 	if err := s.seize(ctx, kept.Holder); err != nil {
 		return Recovered{}, err
 	}
 	if err := s.complete(ctx); err != nil {
-		return Recovered{}, err
+		return Recovered{}, errors.Join(err, s.stamp(ctx, release))
 	}
 	return Recovered{
 		Said:   fmt.Sprintf("phase %s was cut short; what it had done is in the record now: run it again, it goes on from there", phase),
@@ -51,28 +55,18 @@ func (r *Runner) Recover(ctx context.Context) (Recovered, error) {
 	}, r.Journal.Drop(ctx)
 }
 
-// outdated tells which phase the journal is of; none where the platform's head
-// is another one than the journal goes on from.
-func (s *session) outdated(kept rollout.Journalled) (rollout.Phase, error) {
-	m, n := s.in.Seen.Mark, len(kept.Record.Entries)
-	if m == nil || n == 0 {
-		return "", nil
-	}
-	switch m.Head {
-	case kept.Record.Head(): // it was saved and moved; only the end is missing
-		s.head = m.Head
-	case kept.Head:
-	default:
-		return "", nil
+// unfinished takes the journal up, and reports whether something of it is not
+// in force: the end of the phase, or all that it noted last.
+func (s *session) unfinished(kept rollout.Journalled) (bool, error) {
+	inForce := s.in.Seen.Mark.Head == kept.Record.Head()
+	if inForce {
+		s.head = kept.Record.Head()
 	}
 	s.saved = kept.Record
 	if err := s.adopt(kept.Record); err != nil {
-		return "", err
+		return false, err
 	}
-	if s.in.State.Begun == nil { // it had ended
-		return "", nil
-	}
-	return kept.Record.Entries[n-1].Phase, nil
+	return s.in.State.Begun != nil || !inForce, nil
 }
 
 // seize takes the lease of a phase that was cut short. One that is renewed
@@ -107,8 +101,11 @@ func (s *session) seize(ctx context.Context, holder string) error {
 func (s *session) complete(ctx context.Context) error {
 	s.unprobe = func() *rollout.Probed { return nil }
 	s.begun, s.begunSaved = true, true
-	return s.write(ctx, func(m *rollout.Mark) { m.Lease = nil }, s.ended(plan.End{
+	if s.in.State.Begun == nil { // it had ended, and could not save that
+		return s.save(ctx, release)
+	}
+	return s.write(ctx, release, s.ended(plan.End{
 		Outcome: rollout.Stopped, Reason: "cut short: its job was ended before it could end by itself",
-		Hint: "run this phase again: it goes on where it stopped",
+		Hint: goesOn,
 	}))
 }

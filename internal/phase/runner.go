@@ -76,6 +76,9 @@ type Result struct {
 	// Cause is the error behind an outcome other than done; nil where the
 	// reason says all.
 	Cause error
+	// Unrecorded says why a phase went by the platform's mark alone; nil where
+	// the record could be read and written.
+	Unrecorded error
 }
 
 // Run runs the phase that work asks for. Every end, also a bad one, is a
@@ -83,6 +86,9 @@ type Result struct {
 // stands.
 func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 	s, err := r.enter(ctx, work)
+	if err != nil && ctx.Err() != nil {
+		return s.result(unbegun(), err), nil
+	}
 	if err != nil && s.in.Seen.At.IsZero() {
 		return Result{Phase: work.Request.Phase}, err
 	}
@@ -97,9 +103,21 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 		if busy := (*BusyError)(nil); errors.As(err, &busy) {
 			return s.result(plan.End{Outcome: rollout.Waiting, Reason: busy.Error(), Hint: busy.Hint()}, nil), nil
 		}
+		if ctx.Err() != nil {
+			return s.result(unbegun(), err), nil
+		}
 		return s.result(barred(err), err), nil
 	}
 	return s.run(ctx), nil
+}
+
+// goesOn is the hint of a phase that stopped safely.
+const goesOn = "run this phase again: it goes on where it stopped"
+
+// unbegun is the end of a phase that was cancelled while it found out where it
+// stands.
+func unbegun() plan.End {
+	return plan.End{Outcome: rollout.Stopped, Reason: "cancelled before anything was done", Hint: "run this phase again"}
 }
 
 // barred is the end of a phase that could not find out enough to decide.
@@ -124,12 +142,13 @@ func (s *session) run(parent context.Context) Result {
 	defer stop()
 	s.unprobe = s.probe(ctx)
 	end, cause := s.loop(ctx)
-	if cause != nil && ctx.Err() != nil {
-		end, cause = s.interrupted(parent, context.Cause(ctx))
-	}
 	// The end must be written also when the phase was cancelled.
-	last, done := context.WithTimeout(context.WithoutCancel(parent), s.r.grace())
+	last, done := s.r.outlive(parent)
 	defer done()
+	if cause != nil && ctx.Err() != nil {
+		s.saveWithin = saveCancelled
+		end, cause = s.interrupted(last, context.Cause(ctx))
+	}
 	stop()
 	s.unprobe()
 	if err := s.finish(last, end); err != nil {
@@ -186,7 +205,7 @@ func (s *session) decide(ctx context.Context) plan.Decision {
 func (s *session) failed(err error) (plan.End, error) {
 	end := plan.End{Outcome: rollout.Stopped, Reason: reason(err), Hint: rollout.HintOf(err)}
 	if end.Hint == "" {
-		end.Hint = "run this phase again: it goes on where it stopped"
+		end.Hint = goesOn
 	}
 	return end, err
 }

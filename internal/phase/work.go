@@ -62,14 +62,18 @@ type session struct {
 	unlock   func(context.Context) error
 	warnings []string
 	cut      int // connections that a rolling update's way back cut
-	expect   string
-	unprobe  func() *rollout.Probed
+	// saveWithin bounds what saving the record may take.
+	saveWithin time.Duration
+	// unkept is set once the journal could not be written.
+	unkept  bool
+	expect  string
+	unprobe func() *rollout.Probed
 }
 
 // enter finds out where the service stands. The session is of use also beside
 // an error: it holds what was found out until then.
 func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
-	s := &session{r: r, work: work}
+	s := &session{r: r, work: work, saveWithin: saveUsually}
 	s.in.Request = work.Request
 	if err := s.observe(ctx); err != nil {
 		return s, err

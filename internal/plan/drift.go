@@ -30,6 +30,9 @@ func Drift(s *rollout.State, seen rollout.Observation) string {
 	if seen.Mark.Rollout != s.Rollout {
 		return fmt.Sprintf("the mark is of rollout %q, the record of %q", seen.Mark.Rollout, s.Rollout)
 	}
+	if seen.Mark.Back != nil || seen.Mark.Candidate.Zero() { // gapless gave all traffic back, and could not say so yet
+		return ""
+	}
 	if what := driftedWeight(s, seen); what != "" {
 		return what
 	}

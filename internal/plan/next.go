@@ -33,8 +33,14 @@ func NextOf(in Input) Next {
 	if in.Lost {
 		return Next{Phase: rollout.Adopt, Asked: "begin the record anew, by what serves"}
 	}
+	if in.Unread {
+		return Next{}
+	}
 	if s == nil || in.Fresh {
 		return nextOpening(in)
+	}
+	if _, ok := unfinishedBack(in); ok {
+		return Next{Phase: rollout.Rollback, Asked: "finish the way back that was begun"}
 	}
 	switch s.Stage {
 	case rollout.StageOpen:

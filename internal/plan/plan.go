@@ -53,6 +53,8 @@ type Input struct {
 	Unchanged bool
 	// Lost is set where the record that the platform's head names cannot be read.
 	Lost bool
+	// Unread is set where it cannot be read now: its store does not answer.
+	Unread bool
 	// Fresh is set while State is of the rollout before, and Changes belong to
 	// the one that is to be opened.
 	Fresh bool

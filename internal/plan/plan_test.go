@@ -84,7 +84,7 @@ func TestDrift(t *testing.T) {
 	}
 	seen := func(green rollout.Weight, blueHas, greenHas rollout.Revision) rollout.Observation {
 		o := rollout.Observation{
-			Mark: &rollout.Mark{Rollout: "r"}, Split: rollout.SplitTo(rollout.Green, green),
+			Mark: &rollout.Mark{Rollout: "r", Candidate: v2}, Split: rollout.SplitTo(rollout.Green, green),
 			Sides: map[rollout.Side]rollout.SideState{rollout.Blue: {Revision: blueHas}},
 		}
 		if !greenHas.Zero() {
@@ -94,6 +94,8 @@ func TestDrift(t *testing.T) {
 	}
 	shifting := state(rollout.StageExposed, 50)
 	shifting.Pending = &rollout.Shifting{From: 50, To: 250}
+	back, gone := seen(0, v1, v2), seen(0, v1, rollout.Revision{})
+	back.Mark.Back, gone.Mark.Candidate = &rollout.GoingBack{From: 50}, rollout.Revision{}
 	unmarked := seen(50, v1, v2)
 	unmarked.Mark = nil
 	for name, c := range map[string]struct {
@@ -112,6 +114,8 @@ func TestDrift(t *testing.T) {
 		"candidate replaced":         {state(rollout.StageExposed, 50), seen(50, v1, rollout.Revision{ID: "3"}), "holds revision 3"},
 		"candidate gone":             {state(rollout.StageExposed, 50), seen(50, v1, rollout.Revision{}), "side green is empty"},
 		"stable replaced":            {state(rollout.StageExposed, 50), seen(50, rollout.Revision{ID: "0"}, v2), "holds revision 0, recorded is stable 1"},
+		"the way back was begun":     {state(rollout.StageExposed, 50), back, ""},
+		"the way back is done":       {state(rollout.StageExposed, 50), gone, ""},
 		"candidate not yet launched": {state(rollout.StageOpen, 0), seen(0, v1, rollout.Revision{}), ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,14 +36,15 @@ func Fault(f FaultView) string {
 		}
 		b.WriteString(line + "\n")
 	}
-	b.WriteString("serving: " + f.serving() + "\n")
+	b.WriteString("serving: " + f.Served() + "\n")
 	if hint := clean(f.Hint); hint != "" {
 		b.WriteString("hint: " + hint + "\n")
 	}
 	return b.String()
 }
 
-func (f FaultView) serving() string {
+// Served says what users get.
+func (f FaultView) Served() string {
 	line := clean(f.Serving)
 	switch {
 	case line != "":
@@ -62,7 +63,7 @@ func (f FaultView) serving() string {
 func FaultPage(f FaultView) Page {
 	lines := strings.Split(strings.TrimSpace(f.What), "\n")
 	p := Page{title: strings.TrimSpace(string(f.Phase) + " could not run: " + lines[0]), mood: held}
-	p.fact("Users get", say("%s", f.serving()))
+	p.fact("Users get", say("%s", f.Served()))
 	p.fact("Do", say("%s", f.Hint))
 	var rest part
 	for _, line := range lines[1:] {

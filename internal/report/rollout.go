@@ -71,8 +71,27 @@ func Rollout(v View) Page {
 	return p
 }
 
+// unsaid tells a way back that the platform shows and the record does not yet.
+func (v View) unsaid() string {
+	s := v.State
+	if v.Seen == nil || v.Seen.Mark == nil || s.WentBack || s.Stage == rollout.StageSettled {
+		return ""
+	}
+	m, cand := v.Seen.Mark, namesOf(s.Opening).name(s.Opening.Candidate)
+	switch {
+	case m.Rollout != s.Rollout || m.Back == nil && !m.Candidate.Zero():
+		return ""
+	case v.Seen.Split.Of(s.Opening.Side) > 0:
+		return cand + " is being taken back"
+	}
+	return cand + " was taken back, which is not in the record yet"
+}
+
 // headline says the state in one line.
 func (v View) headline() (string, mood) {
+	if line := v.unsaid(); line != "" {
+		return line, held
+	}
 	line := v.stage()
 	switch e := v.State.Ended; {
 	case v.State.Begun != nil || e == nil:

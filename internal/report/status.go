@@ -46,7 +46,7 @@ func (v StatusView) title(recorded string) string {
 		service = v.Seen.Mark.Service
 	}
 	if v.Lost != "" {
-		return service + ": the record is lost, reality is below"
+		return service + ": the record is out of reach, reality is below"
 	}
 	return service + ": nothing was released yet"
 }

@@ -40,8 +40,11 @@ type Options struct {
 type Client struct {
 	api         *github.Client
 	owner, name string
-	clock       Clock
-	warn        func(string)
+	// app is set where the token is an app's, as a job's own is: it belongs to
+	// nobody who could be asked for.
+	app   bool
+	clock Clock
+	warn  func(string)
 }
 
 // New gives a client. The error wraps rollout.ErrInput.
@@ -73,7 +76,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", rollout.ErrInput, err)
 	}
-	c := &Client{api: api, owner: owner, name: name, clock: o.Clock, warn: o.Warn}
+	c := &Client{api: api, owner: owner, name: name, app: strings.HasPrefix(o.Token, "ghs_"), clock: o.Clock, warn: o.Warn}
 	if c.warn == nil {
 		c.warn = func(string) {}
 	}

@@ -136,6 +136,9 @@ func (s *Sticky) show(ctx context.Context, body string) error {
 // self is who comments by the token: a person where it is one's own, else the
 // bot of the job's token. That of another app shows in what it writes first.
 func (c *Client) self(ctx context.Context) string {
+	if c.app {
+		return bot
+	}
 	user, _, err := c.api.Users.Get(ctx, "")
 	if err != nil || user.GetLogin() == "" {
 		return bot
