@@ -62,9 +62,9 @@ type session struct {
 	// saveWithin bounds what saving the record may take.
 	saveWithin time.Duration
 	// unkept is set once the journal could not be written.
-	unkept bool
-	expect   string
-	unprobe  func() *rollout.Probed
+	unkept  bool
+	expect  string
+	unprobe func() *rollout.Probed
 }
 
 // enter finds out where the service stands. The session is of use also beside
