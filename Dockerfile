@@ -6,6 +6,7 @@
 ARG GO_IMAGE=golang:1.26-bookworm
 
 FROM ${GO_IMAGE} AS build
+LABEL gapless.stage=build
 WORKDIR /src
 COPY . .
 ARG VERSION=development

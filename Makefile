@@ -15,10 +15,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 PACKAGES := ./... ./testdata/apps/...
 
 # What starts no goroutine gains nothing by the race detector and takes ten
-# times as long under it. phase is in both: its whole sweep here, a thinner one
-# (-short) there.
+# times as long under it.
 PURE := ./internal/rollout ./internal/document ./internal/config ./internal/change \
-	./internal/verdict ./internal/plan ./internal/report ./internal/phase
+	./internal/verdict ./internal/plan ./internal/report ./internal/scaffold
+# These run both ways: whole without it, and thinner (-short) with it.
+BOTH := ./internal/phase ./internal/store/artifact
 
 # A new version of the linter: change this number, run "make lint".
 GOLANGCI_VERSION := v2.15.0
@@ -55,8 +56,8 @@ test: ## vet, then run all tests, with the race detector where it tells somethin
 	go vet $(PACKAGES)
 	go run ./scripts/downloads
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
-	go test -timeout 8m $(PURE)
-	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(filter-out ./internal/phase,$(PURE)))") && \
+	go test -timeout 8m $(PURE) $(BOTH)
+	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE))") && \
 		go test $$race -short -timeout 8m $$rest
 
 .PHONY: lint

@@ -20,7 +20,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/gapless-deploy/gapless/internal/ledger"
 	"github.com/gapless-deploy/gapless/internal/pgtest"
+	"github.com/gapless-deploy/gapless/internal/probe"
 )
 
 const root = "../.."
@@ -195,6 +197,26 @@ func (h *host) post(t *testing.T, line string) string {
 		t.Fatalf("post %s: %s %s (%v)", line, response.Status, text, err)
 	}
 	return h.sql(t, "select max(id) from address")
+}
+
+// ask keeps clients at the service until what is returned is called; that
+// fails the test if one of their requests was dropped.
+func (h *host) ask(t *testing.T) (nothingDropped func()) {
+	t.Helper()
+	book := ledger.New(ledger.Options{})
+	seen, err := probe.Start(t.Context(), probe.Options{URL: "http://" + h.public + "/addresses/1", Every: 5 * time.Millisecond}, book)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		seen.Stop()
+		sum := book.Summary()
+		t.Logf("%d requests, %d dropped", sum.Requests, sum.Dropped)
+		if sum.Dropped != 0 || sum.Requests < 1000 {
+			t.Errorf("%d requests, %d dropped: %+v", sum.Requests, sum.Dropped, sum)
+		}
+	}
 }
 
 func freeAddress(t *testing.T) string {

@@ -54,6 +54,7 @@ func (env *environment) compose(_ context.Context) (*release, error) {
 		Meter:   meter.New(client),
 		Clock:   phase.SystemClock{},
 		Tell:    env.out.event,
+		Hide:    env.out.mask.apply,
 		Journal: env.journal(cfg.Service),
 	}
 	if r.runner.Store, err = env.store(); err != nil {
@@ -72,6 +73,7 @@ func (env *environment) compose(_ context.Context) (*release, error) {
 		r.runner.Probe = outside{*cfg.Probe}
 	}
 	if cfg.Schema != nil {
+		env.out.hideURL(env.Getenv(cfg.Schema.URLEnv)) // also where no phase opens it: a candidate may name it
 		r.runner.OpenDatabase = env.database(cfg.Schema.URLEnv)
 	}
 	return r, nil
@@ -101,7 +103,6 @@ func (env *environment) database(name string) func(context.Context) (phase.Datab
 				hint: "set it in the environment of this command; it never stands in the config",
 			}
 		}
-		env.out.hideURL(url)
 		db, err := database.Open(ctx, url, database.Options{})
 		if err != nil {
 			return nil, fmt.Errorf("database of %s: %w", name, err)

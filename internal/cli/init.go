@@ -214,8 +214,8 @@ func next(o scaffold.Options, files []scaffold.File) string {
 			environments += ", " + o.SchemaEnvironment
 		}
 	}
-	fmt.Fprintf(&b, ".\n  3. In each of them (%s) the secret %s;\n"+
-		"     for the repository the variable GAPLESS_AGENT_CA.\n", environments, strings.Join(names, " and "))
+	fmt.Fprintf(&b, ".\n  3. In each of them (%s), secrets: %s;\n"+
+		"     for the repository, variable: GAPLESS_AGENT_CA.\n", environments, strings.Join(names, " and "))
 	b.WriteString("  4. A self-hosted runner on the service's host, and TLS in front of the agent; then push to main.\n" +
 		"\nThe guide: docs/guides/github-actions.md of gapless.\n")
 	return b.String()

@@ -241,6 +241,12 @@ func (env *environment) inJob(ctx context.Context, j *job, p rollout.Phase) erro
 			"run it on push to the default branch, on workflow_dispatch, schedule or issue_comment",
 		}
 	}
+	if j.ofFork() && p != rollout.Plan && p != runner.Validate {
+		return &inputError{
+			fmt.Errorf("phase %s is not run for a pull request from another repository: it is given no access to ours", p),
+			"plan and validate go by the files alone",
+		}
+	}
 	args, err := j.args(p, env.Environ)
 	if err != nil {
 		return &inputError{err, "see the action's inputs"}

@@ -92,11 +92,16 @@ func (l *live) end(ctx context.Context, res phase.Result) {
 		v.RunURL = l.job.RunURL()
 		l.show(v)
 	}
-	if l.page != nil {
-		l.page.close(ctx)
-	}
+	l.close(ctx)
 	if res.State != nil {
 		l.deploy(ctx, res)
+	}
+}
+
+// close waits until what was shown last is there to be read.
+func (l *live) close(ctx context.Context) {
+	if l.page != nil {
+		l.page.close(ctx)
 	}
 }
 

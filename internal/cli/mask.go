@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -20,7 +22,8 @@ type mask struct {
 	secrets []string
 }
 
-// hide adds a secret, in each form in which a URL can carry it.
+// hide adds a secret, in each form in which a URL, JSON or a quotation can carry
+// it.
 func (m *mask) hide(secret string) {
 	if len(secret) < shortestSecret {
 		return
@@ -28,12 +31,27 @@ func (m *mask) hide(secret string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), url.UserPassword("", secret).String()[1:]} {
-		if !slices.Contains(m.secrets, form) {
-			m.secrets = append(m.secrets, form)
+		quoted := inner(strconv.Quote(form))
+		for _, form := range []string{form, quoted, inJSON(form), inJSON(quoted)} {
+			if !slices.Contains(m.secrets, form) {
+				m.secrets = append(m.secrets, form)
+			}
 		}
 	}
 	// The longest first: one secret may be part of another.
 	slices.SortFunc(m.secrets, func(a, b string) int { return len(b) - len(a) })
+}
+
+// inner is a quoted text without its quotation marks.
+func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
+
+// inJSON is a text as it stands within a string of JSON.
+func inJSON(text string) string {
+	data, err := json.Marshal(text)
+	if err != nil { // which a string does not give
+		return text
+	}
+	return inner(string(data))
 }
 
 // hideURL adds a database's URL and the password in it.

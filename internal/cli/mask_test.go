@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -20,6 +22,15 @@ func TestNoFormOfASecretIsWritten(t *testing.T) {
 			got := m.apply("cannot connect with " + form + " now")
 			if strings.Contains(got, form) {
 				t.Fatalf("%q is written: %s", form, got)
+			}
+			// as an error quotes it, and as the result of a phase holds that
+			raw, err := json.Marshal(fmt.Sprintf("last words: %q, %s", form, form))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told string
+			if err := json.Unmarshal([]byte(m.apply(string(raw))), &told); err != nil || told != `last words: "***", ***` {
+				t.Fatalf("%q is written: %s, %v", form, told, err)
 			}
 		}
 	})

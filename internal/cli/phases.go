@@ -250,7 +250,10 @@ func names() string {
 	return strings.Join(all, ", ")
 }
 
-type statusCmd struct{ meantFlags }
+type statusCmd struct {
+	meantFlags
+	Accept string `placeholder:"REASON" help:"Show which digest the next phase has with this waiver."`
+}
 
 // Run shows record and reality.
 func (c *statusCmd) Run(ctx context.Context, env *environment) error {
@@ -261,6 +264,7 @@ func (c *statusCmd) Run(ctx context.Context, env *environment) error {
 	if r.work, err = c.work(r.work); err != nil {
 		return err
 	}
+	r.work.Request.Accept = c.Accept
 	st, err := r.runner.Status(ctx, r.work)
 	if err != nil {
 		return &blindError{"status", err}

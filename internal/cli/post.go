@@ -49,8 +49,17 @@ func (env *environment) recover(ctx context.Context) error {
 		env.out.say(fmt.Sprintf("the phase is still at work, and ends by itself: %v\n", busy))
 		return nil
 	}
-	if err == nil && found.Said != "" {
-		env.out.say(found.Said + "\n")
+	if err != nil || found.Said == "" {
+		return err
 	}
-	return err
+	env.out.say(found.Said + "\n")
+	if len(found.Record.Entries) == 0 {
+		return nil
+	}
+	shown := &live{job: env.job, ctx: ctx}
+	shown.event(phase.Event{Record: &found.Record})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
+	shown.close(ctx)
+	return nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,11 +26,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Scripts wait more than they work: for bakes, starts, and leases to lapse.
+	must(flag.Set("test.parallel", "4"))
 	testscript.Main(m, map[string]func(){
 		"service":        service,
 		"gapless-killed": killed,
 	})
 }
+
+// leaked is a secret that a service says.
+const leaked = `a "key" of <32> bytes & more, at least`
 
 // service is what the scripts release. Its argument is the revision, which
 // says how it behaves.
@@ -37,6 +43,10 @@ func service() {
 	revision := os.Args[1]
 	if strings.HasPrefix(revision, "broken") {
 		fmt.Fprintln(os.Stderr, "cannot open /etc/service.conf: no such file")
+		os.Exit(1)
+	}
+	if strings.HasPrefix(revision, "leaky") {
+		fmt.Fprintln(os.Stderr, `cannot log in with `+leaked)
 		os.Exit(1)
 	}
 	mux := http.NewServeMux()

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"archive/zip"
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -30,7 +33,7 @@ func TestWorkflows(t *testing.T) {
 	maps.Copy(commands, map[string]scriptCommand{
 		"github": startHub, "merged": mergePull, "environment": protect, "run": startRun, "job": startJob, "approve": approveJob,
 		"step": step, "post": post, "output": outputOf, "comment": commentIs, "summary": summaryIs, "say": sayComment,
-		"expire": expire, "reacted": reacted, "replies": replies, "twice": twice, "edited": edited,
+		"expire": expire, "unseen": unseen, "reacted": reacted, "replies": replies, "says": says, "twice": twice, "edited": edited,
 	})
 	maps.Copy(commands, faults())
 	play(t, "workflow", commands)
@@ -342,7 +345,8 @@ func steady(text string) string {
 		{`\b[0-9a-f]{12,64}\b`, "DIGEST"},
 		{`(\d\.\d)-[0-9a-f]{6}\b`, "$1-ID"},
 		{`127\.0\.0\.1:\d+`, "ADDRESS"},
-		{`\b[0-9][0-9,]*(\.[0-9]+)? ?(ms|s|MB|requests|times)\b`, "N $2"},
+		{`\b[0-9][0-9,]*(\.[0-9]+)? ?(ms|s)\b`, "N s"},
+		{`\b[0-9][0-9,]*(\.[0-9]+)? ?(kB|MB|requests|times|rows)\b`, "N $2"},
 		{`\| [0-9][0-9,]* `, "| N "},
 		{`[0-9.]+pp worse`, "Npp worse"},
 		{`Exposure: .*`, "Exposure: COUNTS"},
@@ -379,6 +383,17 @@ func replies(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("nobody replied %q", args[0])
 }
 
+// says: says TEXT wants it in a comment of ours.
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	h := hubOf(ts)
+	for _, c := range h.repo.Comments(h.pull.Number) {
+		if strings.HasPrefix(c.Body(), "<!-- gapless:") && strings.Contains(c.Body(), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("no comment of ours says %q", args[0])
+}
+
 // edited: edited TEXT changes what was said last.
 func edited(ts *testscript.TestScript, _ bool, args []string) { hubOf(ts).last.Edit(args[0]) }
 
@@ -390,6 +405,53 @@ func expire(ts *testscript.TestScript, _ bool, _ []string) {
 			h.server.Expire(a)
 		}
 	}
+}
+
+// unseen: unseen TEXT wants some of the records, comments and outputs to hold a
+// text, and none the secret that a service has said.
+func unseen(ts *testscript.TestScript, _ bool, args []string) {
+	h := hubOf(ts)
+	var all []string
+	for _, run := range h.runs {
+		for _, a := range run.Artifacts() {
+			all = append(all, unpacked(ts, a.Content()))
+		}
+	}
+	for _, c := range h.repo.Comments(h.pull.Number) {
+		all = append(all, c.Body())
+	}
+	for _, file := range []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} {
+		data, err := os.ReadFile(ts.Getenv(file))
+		ts.Check(err)
+		all = append(all, string(data))
+	}
+	found := 0
+	for _, text := range all {
+		if strings.Contains(text, args[0]) {
+			found++
+		}
+		if strings.Contains(text, "bytes") || strings.Contains(text, "more, at least") {
+			ts.Fatalf("the secret is in %s", text)
+		}
+	}
+	if found < 3 {
+		ts.Fatalf("%q is in %d of %d texts", args[0], found, len(all))
+	}
+}
+
+// unpacked is what the files of an archive hold.
+func unpacked(ts *testscript.TestScript, packed []byte) string {
+	archive, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	ts.Check(err)
+	var text strings.Builder
+	for _, f := range archive.File {
+		r, err := f.Open()
+		ts.Check(err)
+		_, err = io.Copy(&text, r)
+		ts.Check(err)
+		ts.Check(r.Close())
+	}
+	return text.String()
 }
 
 func inputNames() []string {

@@ -193,6 +193,8 @@ func (k *checker) gate(at string, g *Gate) {
 		k.refuse(at+".comment", "expected environment or comment, observed both", "keep one of them")
 	case g.Environment == "" && g.Comment == "":
 		k.refuse(at, "expected environment or comment, observed neither", "write {environment: production}")
+	case at != "gates.promote" && strings.Contains(g.Environment, rollout.WeightInName):
+		k.refuse(at+".environment", fmt.Sprintf("%s stands for a weight, and this phase goes to none", rollout.WeightInName), "name the environment")
 	}
 }
 

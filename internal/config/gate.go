@@ -13,7 +13,7 @@ type Gates struct {
 
 // Gate is an environment or a comment, exactly one.
 type Gate struct {
-	// A GitHub environment with required reviewers, in which the phase's job runs.
+	// A GitHub environment with required reviewers, in which the phase's job runs. Before promote, {to} in its name stands for the weight in percent, so that each step can have its own.
 	Environment string `yaml:"environment" jsonschema:"minLength=1"`
 	// The least permission on the repository of a person whose comment on the pull request lets the phase through.
 	Comment Permission `yaml:"comment"`

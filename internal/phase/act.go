@@ -45,7 +45,7 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 	case plan.Settle:
 		return s.settle(ctx, step)
 	case plan.Hold:
-		return s.note(ctx, step.Held)
+		return s.write(ctx, nil, append(s.beginning(), step.Held)...) // it is asked for to be in force
 	case plan.Adopt:
 		return s.takeOver(ctx, step.Adopted)
 	case plan.Acknowledge:

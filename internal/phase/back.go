@@ -16,6 +16,9 @@ func (s *session) goBack(ctx context.Context, step plan.GoBack) error {
 	if err := s.turnBack(ctx, step.Back); err != nil {
 		return err
 	}
+	if s.unread {
+		s.readRecord(ctx)
+	}
 	if entries := s.turned(step); len(entries) > 0 {
 		return s.write(ctx, nil, entries...)
 	}

@@ -21,19 +21,19 @@ type Gates interface {
 // gate checks the gate of the phase asked for. An expected digest is compared
 // also where no gate is in force.
 func (s *session) gate(ctx context.Context) error {
-	s.in.Gate = nil
+	s.in.Gate, s.expect = nil, ""
 	p := s.work.Request.Phase
-	gate := s.gateOf(p)
-	if gate == nil && s.work.Expect == "" {
+	to := rollout.Weight(0)
+	if p == rollout.Promote && s.in.State != nil {
+		to = plan.Goal(s.in)
+	}
+	gate := s.gateOf(p, to)
+	if gate == nil && s.work.Expect == "" || ungated(p) {
 		return nil
 	}
 	if s.resumes() {
 		s.expect = s.in.State.Begun.Digest
 		return nil
-	}
-	to := rollout.Weight(0)
-	if p == rollout.Promote && s.in.State != nil {
-		to = plan.Goal(s.in)
 	}
 	digest, err := s.gateDigest(p, to)
 	if err != nil {
@@ -42,6 +42,12 @@ func (s *session) gate(ctx context.Context) error {
 	s.expect = digest
 	s.in.Gate = s.checkGate(ctx, gate, digest)
 	return nil
+}
+
+// ungated are the phases that only look, keep things where they are, or go back:
+// a digest that is named neither keeps them from it nor lets anything through.
+func ungated(p rollout.Phase) bool {
+	return p == rollout.Tick || p == rollout.Hold || p == rollout.Rollback || p == statusOnly
 }
 
 func (s *session) checkGate(ctx context.Context, gate *rollout.Gate, digest string) *plan.GateCheck {
@@ -84,7 +90,7 @@ func (s *session) resumes() bool {
 	if st == nil || st.Begun == nil || st.BegunPhase != req.Phase {
 		return false
 	}
-	if s.gateOf(req.Phase) != nil && !st.LetThrough { // it was begun to supersede, say
+	if s.gateOf(req.Phase, st.Begun.To) != nil && !st.LetThrough { // it was begun to supersede, say
 		return false
 	}
 	if s.work.Expect != "" && s.work.Expect != st.Begun.Digest { // the same job, run again, names it again
@@ -93,15 +99,16 @@ func (s *session) resumes() bool {
 	return (req.To == 0 || req.To == st.Begun.To) && (req.Accept == "" || req.Accept == st.Begun.Accepted)
 }
 
-func (s *session) gateOf(p rollout.Phase) *rollout.Gate {
+// gateOf gives the gate before a phase that goes to a weight, 0 being all.
+func (s *session) gateOf(p rollout.Phase, to rollout.Weight) *rollout.Gate {
 	if p == rollout.Adopt { // else a lost record would open the gate
 		before := rollout.Gates{}
 		if m := s.in.Seen.Mark; m != nil {
 			before = m.Gates
 		}
-		return s.in.Config.Gates.InForce(before).Promote
+		return s.in.Config.Gates.InForce(before).Of(p, true, 0)
 	}
-	return s.opening().Gates.Of(p, s.in.Exposes(p))
+	return s.opening().Gates.Of(p, s.in.Exposes(p), to)
 }
 
 // opening is the opening entry of the rollout that the phase is about.
@@ -114,7 +121,7 @@ func (s *session) opening() rollout.Opened {
 
 func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error) {
 	g := plan.GateInput{Phase: p, To: to}
-	if gate := s.gateOf(p); gate != nil {
+	if gate := s.gateOf(p, to); gate != nil {
 		g.Environment = gate.Environment
 	}
 	if st := s.in.State; st != nil {
@@ -143,7 +150,7 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 func (s *session) nextGateDigest(next plan.Next) (string, error) {
 	settled := s.in.State == nil || s.in.State.Stage == rollout.StageSettled
 	switch {
-	case next.Phase == "", s.gateOf(next.Phase) == nil && (settled || s.in.State.Held == nil):
+	case next.Phase == "", s.gateOf(next.Phase, next.To) == nil && (settled || s.in.State.Held == nil):
 		return "", nil
 	case settled && next.Phase != rollout.Adopt && next.Phase != rollout.Contract && s.in.Opening.Candidate.Zero(): // nothing is to be opened
 		return "", nil

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -20,7 +21,7 @@ func (s *session) begin(ctx context.Context) error {
 		}
 		s.unlock = unlock
 	}
-	if s.in.Fresh || s.work.Request.Phase == rollout.Rollback { // traffic goes first
+	if p := s.work.Request.Phase; s.in.Fresh || p == rollout.Rollback || p == rollout.Hold { // what they do goes first
 		return nil
 	}
 	return s.writeBegan(ctx)
@@ -45,12 +46,15 @@ func (s *session) beginning() []rollout.Data {
 	if s.supersedes() { // what is approved and accepted is of the rollout after it
 		return []rollout.Data{rollout.Began{Epoch: s.lease.epoch}}
 	}
-	b := rollout.Began{Epoch: s.lease.epoch, Digest: s.expect, Accepted: s.work.Request.Accept}
+	b := rollout.Began{Epoch: s.lease.epoch}
 	if s.work.Request.Phase == rollout.Promote {
 		b.To = plan.Goal(s.in)
 	}
-	if s.in.Gate != nil {
-		b.Gate, b.Approval = s.in.Gate.Name, s.in.Gate.Approval
+	switch gate := s.in.Gate; {
+	case gate == nil:
+		b.Digest, b.Accepted = s.expect, s.work.Request.Accept
+	case gate.Open: // a shut one lets nothing through, whatever was named or accepted
+		b.Digest, b.Accepted, b.Gate, b.Approval = s.expect, s.work.Request.Accept, gate.Name, gate.Approval
 	}
 	return []rollout.Data{b}
 }
@@ -65,6 +69,9 @@ func (s *session) open(ctx context.Context, o rollout.Opened) error {
 	o.PlanDigest, err = s.planDigest(o)
 	if err != nil {
 		return err
+	}
+	if before := s.in.State; before != nil {
+		o.Spent = before.Spent(s.in.Seen.At)
 	}
 	s.record = rollout.NewRecord(s.in.Config.Service, id)
 	err = s.write(ctx, func(m *rollout.Mark) {
@@ -100,7 +107,10 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 	}
 	next := s.record
 	for _, data := range entries {
-		var err error
+		data, err := s.hidden(data)
+		if err != nil {
+			return err
+		}
 		if next, err = next.Append(s.head, s.in.Seen.At, s.r.Writer, s.work.Request.Phase, data); err != nil {
 			return err
 		}
@@ -113,6 +123,19 @@ func (s *session) note(ctx context.Context, entries ...rollout.Data) error {
 		s.tell(Event{Record: &next})
 	}
 	return nil
+}
+
+// hidden is an entry without secrets: an instance's last words may hold some.
+// The files that a record begins with are what somebody has published.
+func (s *session) hidden(data rollout.Data) (rollout.Data, error) {
+	if k := data.Kind(); s.r.Hide == nil || k == rollout.KindOpened || k == rollout.KindAdopted {
+		return data, nil
+	}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", data.Kind(), err)
+	}
+	return rollout.Entry{Kind: data.Kind(), Data: []byte(s.r.Hide(string(raw)))}.Decode()
 }
 
 // A store may be asked again and again, or ask for patience itself. While a
@@ -276,7 +299,7 @@ func (s *session) result(end plan.End, cause error) Result {
 	}
 	res.Next = plan.NextOf(s.in)
 	if res.Next.Phase != "" {
-		res.Next = res.Next.Waiting(s.in, s.gateOf(res.Next.Phase))
+		res.Next = res.Next.Waiting(s.in, s.gateOf(res.Next.Phase, res.Next.To))
 	}
 	digest, err := s.nextGateDigest(res.Next)
 	if err != nil {

@@ -116,16 +116,16 @@ func (s *session) reenter(ctx context.Context) error {
 	if s.unrecorded || s.in.Seen.Mark.Head == before {
 		return nil
 	}
-	if err := s.load(ctx); err != nil {
-		return err
+	if s.unread {
+		s.head = s.in.Seen.Mark.Head
+	} else if err := s.load(ctx); err != nil {
+		if s.work.Request.Phase != rollout.Rollback {
+			return err
+		}
+		s.loseRecord(err)
+		s.in.Lost, s.in.Unread = gone(err), !gone(err)
 	}
-	if err := s.read(); err != nil {
-		return err
-	}
-	if err := s.look(ctx); err != nil {
-		return err
-	}
-	return s.gate(ctx) // what was approved is bound to the head
+	return s.find(ctx) // what is meant, and what was approved, is of one head
 }
 
 // mark gives the mark as it was seen, or a first one.

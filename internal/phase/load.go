@@ -84,6 +84,18 @@ func (s *session) loseRecord(err error) {
 	s.warn(fmt.Sprintf("going by the platform's mark alone: %v", err))
 }
 
+// readRecord reads the record of a way back whose traffic has moved. Where it
+// cannot be read, the platform's mark is enough.
+func (s *session) readRecord(ctx context.Context) {
+	s.unread = false
+	if err := s.load(ctx); err != nil {
+		s.loseRecord(err)
+		s.in.Lost, s.in.Unread = gone(err), !gone(err)
+		return
+	}
+	s.in.Fresh = s.in.State == nil
+}
+
 func (s *session) adopt(record rollout.Record) error {
 	state, err := rollout.Fold(record)
 	if err != nil {
@@ -97,6 +109,7 @@ func (s *session) adopt(record rollout.Record) error {
 // there: one that is run again after it is over, say.
 func (s *session) meant() error {
 	want, has := s.work.Rollout, ""
+	s.in.Meant = false
 	switch {
 	case want == "":
 		return nil
@@ -109,7 +122,7 @@ func (s *session) meant() error {
 		s.in.Meant = true
 		return nil
 	}
-	if s.in.Fresh {
+	if s.in.Fresh && opens(s.work.Request.Phase) {
 		next, err := s.rolloutID()
 		if err != nil || want == next {
 			return err
@@ -122,4 +135,33 @@ func (s *session) meant() error {
 // rolloutID names the rollout that is to be opened.
 func (s *session) rolloutID() (string, error) {
 	return plan.RolloutID(s.in.Opening.Candidate, s.head)
+}
+
+// locate loads the record, as far as the phase needs one before it acts: a way
+// back moves traffic first, status tells what is lost, adopt begins another.
+func (s *session) locate(ctx context.Context) error {
+	p := s.work.Request.Phase
+	if p == rollout.Rollback {
+		s.unread = true
+		if m := s.in.Seen.Mark; m != nil {
+			s.head = m.Head
+		}
+		return nil
+	}
+	err := s.load(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case p == statusOnly:
+		s.loseRecord(err)
+		s.in.Lost, s.in.Unread = gone(err), !gone(err)
+	case p == rollout.Adopt && gone(err):
+		s.lost, s.in.Lost = err, true
+		if m := s.in.Seen.Mark; m != nil {
+			s.head = m.Head
+		}
+	default:
+		return err
+	}
+	return nil
 }

@@ -92,7 +92,7 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 	if p.GateDigest, err = s.nextGateDigest(p.Next); err != nil {
 		return p, err
 	}
-	p.Next = p.Next.Waiting(s.in, s.gateOf(p.Next.Phase))
+	p.Next = p.Next.Waiting(s.in, s.gateOf(p.Next.Phase, p.Next.To))
 	s.outlives(&p)
 	s.foretell(ctx, &p)
 	return p, nil

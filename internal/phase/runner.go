@@ -39,6 +39,8 @@ type Runner struct {
 	Holder string
 	// Lease is how long the lease outlives a killed phase; 0 is 15 s.
 	Lease time.Duration
+	// Hide takes secrets out of what is written down; nil knows of none.
+	Hide func(string) string
 	// Tell is told what happens, for people who watch; nil tells nobody.
 	Tell func(Event)
 }
@@ -93,7 +95,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 	if err != nil {
 		return s.result(barred(err), err), nil
 	}
-	first := plan.Decide(s.in)
+	first := s.decide(ctx)
 	if first.Step == nil && !s.mayRecordEnd(first.End) {
 		return s.result(first.End, nil), nil
 	}
@@ -104,7 +106,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 		if ctx.Err() != nil {
 			return s.result(unbegun(), err), nil //nolint:nilerr // as above
 		}
-		return s.result(plan.End{Outcome: rollout.Stopped, Reason: err.Error()}, err), nil
+		return s.result(barred(err), err), nil
 	}
 	return s.run(ctx), nil
 }
@@ -156,6 +158,10 @@ func (s *session) run(parent context.Context) Result {
 }
 
 func (s *session) loop(ctx context.Context) (plan.End, error) {
+	// What was decided before the claim may hold no more: a hold came first, say.
+	if d := plan.Decide(s.in); d.Step == nil && !s.mayRecordEnd(d.End) {
+		return d.End, nil
+	}
 	if err := s.begin(ctx); err != nil {
 		return s.failed(err)
 	}
@@ -164,7 +170,7 @@ func (s *session) loop(ctx context.Context) (plan.End, error) {
 		if err := s.observe(ctx); err != nil {
 			return s.failed(err)
 		}
-		d := plan.Decide(s.in)
+		d := s.decide(ctx)
 		if d.Step == nil {
 			return d.End, last
 		}
@@ -180,6 +186,18 @@ func (s *session) loop(ctx context.Context) (plan.End, error) {
 			return s.failed(err)
 		}
 	}
+}
+
+// decide gives the next step. A way back reads the record once the traffic is
+// back: finding it can take long, and is needed only to write down what was
+// done.
+func (s *session) decide(ctx context.Context) plan.Decision {
+	d := plan.Decide(s.in)
+	if !s.unread || plan.MovesBack(d.Step) {
+		return d
+	}
+	s.readRecord(ctx)
+	return plan.Decide(s.in)
 }
 
 // failed turns an error into an end: stable serves as far as is known, the

@@ -1,6 +1,9 @@
 package phase_test
 
 import (
+	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gapless-deploy/gapless/internal/phase"
@@ -59,4 +62,77 @@ func halfRolled(t *testing.T, w *world) *world {
 			t.Fatal("it was never in the middle")
 		}
 	}
+}
+
+// asked notes which gates were asked.
+type asked struct{ gates []string }
+
+func (a *asked) Approval(_ context.Context, ask rollout.Ask) (string, error) {
+	a.gates = append(a.gates, ask.Gate.String())
+	return "dana", nil
+}
+
+// TestEachStepCanHaveAnEnvironmentOfItsOwn: the name in the config holds the
+// weight, and an approval of one step is none of another.
+func TestEachStepCanHaveAnEnvironmentOfItsOwn(t *testing.T) {
+	moves := release()[:3]
+	for i := range moves[1:] {
+		file := &moves[i+1].work.Config
+		file.Data = []byte(strings.Replace(string(gatedConfig(file.Data)), "environment: production", `environment: "production-{to}"`, 1))
+	}
+	stage(t, moves, func(t *testing.T, w *world) {
+		status, err := w.runner().Status(t.Context(), work(rollout.Plan, "", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		gates, digest := &asked{}, status.GateDigest
+		for _, to := range []rollout.Weight{50, 500, rollout.Full} {
+			r, step := w.runner(), work(rollout.Promote, "", to)
+			r.Gates, step.Expect = gates, digest
+			res, err := r.Run(t.Context(), step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, res, rollout.Done)
+			digest = res.GateDigest
+		}
+		want := []string{"environment production-5", "environment production-50", "environment production-100"}
+		if got := slices.Compact(gates.gates); !slices.Equal(got, want) {
+			t.Errorf("asked were %v, want %v", got, want)
+		}
+	})
+}
+
+// TestAWaiverIsPartOfWhatIsApproved: contract with a waiver has another digest
+// than without, and status tells it beforehand.
+func TestAWaiverIsPartOfWhatIsApproved(t *testing.T) {
+	moves := release()[:7]
+	for i := range moves[1:] {
+		file := &moves[i+1].work.Config
+		file.Data = []byte(strings.Replace(string(file.Data), "rollback_window", "gates: {contract: {environment: production}}\nrollback_window", 1))
+	}
+	stage(t, moves, func(t *testing.T, w *world) {
+		digest := func(waiver string) string {
+			asked := work(rollout.Plan, "", 0)
+			asked.Request.Accept = waiver
+			status, err := w.runner().Status(t.Context(), asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return status.GateDigest
+		}
+		contract := func(waiver, digest string) phase.Result {
+			r, last := w.runner(), work(rollout.Contract, "", 0)
+			r.Gates, last.Request.Accept, last.Expect = approver{}, waiver, digest
+			res, err := r.Run(t.Context(), last)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res
+		}
+		const why = "the only reader is this service"
+		expect(t, contract(why, digest("")), rollout.Waiting, "approved was")
+		expect(t, contract("", digest(why)), rollout.Waiting, "approved was")
+		expect(t, contract(why, digest(why)), rollout.Done)
+	})
 }

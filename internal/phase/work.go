@@ -46,7 +46,10 @@ type session struct {
 	// alone.
 	saved rollout.Record
 	// head is in force: saved's, or one whose record is lost.
-	head       rollout.Head
+	head rollout.Head
+	// unread is set until a way back, which needs no record, has moved the
+	// traffic.
+	unread     bool
 	unrecorded bool
 	lost       error
 	lease      lease
@@ -75,41 +78,35 @@ func (r *Runner) enter(ctx context.Context, work Work) (*session, error) {
 	if err := s.observe(ctx); err != nil {
 		return s, err
 	}
-	if err := s.load(ctx); err != nil {
-		switch work.Request.Phase {
-		case rollout.Rollback, statusOnly:
-			s.loseRecord(err)
-			s.in.Lost, s.in.Unread = gone(err), !gone(err)
-		case rollout.Adopt:
-			s.lost, s.in.Lost = err, true
-			if m := s.in.Seen.Mark; m != nil {
-				s.head = m.Head
-			}
-		default:
-			return s, err
-		}
+	if err := s.locate(ctx); err != nil {
+		return s, err
 	}
+	return s, s.find(ctx)
+}
+
+// find finds out all that is decided by, from the record and the files on.
+func (s *session) find(ctx context.Context) error {
 	if err := s.read(); err != nil {
-		if work.Request.Phase != rollout.Rollback {
-			return s, err
+		if s.work.Request.Phase != rollout.Rollback {
+			return err
 		}
 		s.in.Config = &config.Config{} // a way back needs none but the usual times
 		s.in.Config.Default()
 		s.warn(fmt.Sprintf("going back without the config: %v", err))
 	}
 	if err := s.meant(); err != nil {
-		return s, err
+		return err
 	}
-	if err := s.able(); err != nil {
-		return s, err
+	if err := s.able(); err != nil && s.work.Request.Phase != rollout.Rollback {
+		return err
 	}
 	if err := s.look(ctx); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.gate(ctx); err != nil {
-		return s, err
+		return err
 	}
-	return s, s.succession(ctx)
+	return s.succession(ctx)
 }
 
 // succession looks ahead where the phase is to supersede another rollout.

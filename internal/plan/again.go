@@ -10,7 +10,10 @@ import (
 // jobs of a workflow may be run again, and each finds its work done.
 func doneBefore(in Input) (Decision, bool) {
 	s := in.State
-	if s == nil || in.Fresh || in.superseding() || Drift(s, in.Seen) != "" {
+	if in.Fresh {
+		return stableAlready(in)
+	}
+	if s == nil || in.superseding() || Drift(s, in.Seen) != "" {
 		return Decision{}, false
 	}
 	cand := s.Opening.Candidate

@@ -62,14 +62,20 @@ func afterWayBack(in Input) (Decision, bool) {
 // begin opens a rollout where none is under way. A revision that is stable
 // already needs none.
 func begin(in Input) (Decision, bool) {
-	s, m := in.State, in.Seen.Mark
-	if s != nil && s.Stage != rollout.StageSettled {
+	if s := in.State; s != nil && s.Stage != rollout.StageSettled {
 		return Decision{}, false
 	}
-	if m != nil && m.Stable == in.Spec.Revision {
-		return end(rollout.Done, "revision "+m.Stable.String()+" is stable already", ""), true
+	if d, ok := stableAlready(in); ok {
+		return d, true
 	}
 	return do(Open{in.Opening}), true
+}
+
+func stableAlready(in Input) (Decision, bool) {
+	if m := in.Seen.Mark; m != nil && !m.Stable.Zero() && m.Stable == in.Spec.Revision {
+		return end(rollout.Done, "revision "+m.Stable.String()+" is stable already", ""), true
+	}
+	return Decision{}, false
 }
 
 // TakesAway reports whether a candidate for which step failed is taken away

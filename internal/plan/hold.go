@@ -24,14 +24,18 @@ func decideHold(in Input) Decision {
 // approved its next step since.
 func unheld(in Input) []Precondition {
 	s := in.State
-	if s == nil || s.Held == nil || in.Fresh || in.superseding() {
+	if s == nil || s.Held == nil || in.Fresh || in.superseding() && !Settles(*s) { // to take back needs no leave
 		return nil
 	}
-	return []Precondition{{
+	p := Precondition{
 		Need: "the rollout is not on hold", Text: onHold(*s),
 		Met: in.Gate != nil && in.Gate.Open,
 		How: "approve what is due: give the digest that gapless status shows as --expect", Else: rollout.Waiting,
-	}}
+	}
+	if in.superseding() { // what is approved is then of the rollout after it
+		p.Met, p.How = false, "end it with gapless rollback, or go on with it first"
+	}
+	return []Precondition{p}
 }
 
 func onHold(s rollout.State) string {

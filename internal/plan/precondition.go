@@ -33,7 +33,7 @@ func Preconditions(in Input) []Precondition {
 		}
 		return standing(in)
 	case rollout.Retire:
-		return slices.Concat(standing(in), unheld(in), retirable(in))
+		return slices.Concat(standing(in), unheld(in), retirable(in), gate(in))
 	case rollout.Contract:
 		return contractible(in)
 	case rollout.Hold:
@@ -84,9 +84,8 @@ func opening(in Input) []Precondition {
 	}
 	if in.Exposes(in.Request.Phase) {
 		ps = append(ps, accepting(in)...)
-		ps = append(ps, gate(in)...)
 	}
-	return append(ps, untangled(in)...)
+	return slices.Concat(ps, gate(in), untangled(in))
 }
 
 // untangled holds where no change of this release touches columns of one that

@@ -28,6 +28,16 @@ func decideRollback(in Input) Decision {
 	return back(in, rollout.GoingBack{Reason: reason, From: in.Seen.Split.Of(m.CandidateSide), Decided: in.Now()}, nil)
 }
 
+// MovesBack reports whether a step is on the way to give traffic back to
+// stable.
+func MovesBack(s Step) bool {
+	switch s.(type) {
+	case GoBack, Refill:
+		return true
+	}
+	return false
+}
+
 // unfinishedBack goes on with a way back that was begun, by whichever phase.
 func unfinishedBack(in Input) (Decision, bool) {
 	m := in.Seen.Mark

@@ -55,6 +55,9 @@ type Opened struct {
 	// Commit is the one that brought the revision; empty outside of a workflow.
 	Commit string `json:"commit,omitempty"`
 	Gates  Gates  `json:"gates"`
+	// Spent are approvals that were used in rollouts before, by runs that may
+	// still go on.
+	Spent []Spent `json:"spent,omitempty"`
 }
 
 // File is a file as it was read.

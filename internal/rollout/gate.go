@@ -1,5 +1,10 @@
 package rollout
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Gates are those in force for a rollout, settled when it is opened.
 type Gates struct {
 	// Promote stands before whatever gives a candidate traffic.
@@ -21,20 +26,35 @@ type Gate struct {
 	SecondPerson bool `json:"second_person,omitempty"`
 }
 
+// gateEnvironment begins the names of gates that are environments.
+const gateEnvironment = "environment "
+
 // String names the gate for people and in the record.
 func (g Gate) String() string {
 	if g.Environment != "" {
-		return "environment " + g.Environment
+		return gateEnvironment + g.Environment
 	}
 	return "comment by " + g.Comment
 }
 
+// WeightInName stands, in the name of an environment before promote, for the
+// weight in percent that the phase goes to: each step can have its own.
+const WeightInName = "{to}"
+
 // Of gives the gate of a phase; exposes says whether it gives a candidate
-// traffic. Nil where none is in force.
-func (g Gates) Of(p Phase, exposes bool) *Gate {
+// traffic, and to up to which weight, 0 being all of it. Nil where none is in
+// force.
+func (g Gates) Of(p Phase, exposes bool, to Weight) *Gate {
 	switch {
+	case exposes && g.Promote != nil:
+		gate := *g.Promote
+		if to == 0 {
+			to = Full
+		}
+		gate.Environment = strings.ReplaceAll(gate.Environment, WeightInName, strconv.FormatFloat(to.Percent(), 'f', -1, 64))
+		return &gate
 	case exposes:
-		return g.Promote
+		return nil
 	case p == Contract:
 		return g.Contract
 	}

@@ -56,22 +56,10 @@ type State struct {
 	Held *Held
 	// Adopted is set in a record that was begun anew.
 	Adopted bool
-	// Approvals are those used so far.
+	// Approvals are those used in this rollout.
 	Approvals []Approval
-}
-
-// Approval is one that a phase was begun with.
-type Approval struct{ Gate, By, Run string }
-
-// Used counts the approvals of a gate that a run has used.
-func (s State) Used(gate, run string) int {
-	n := 0
-	for _, a := range s.Approvals {
-		if a.Gate == gate && a.Run == run {
-			n++
-		}
-	}
-	return n
+	// spent are those used in rollouts before it.
+	spent []Spent
 }
 
 // ChangeProgress is how far one change has come.
@@ -158,7 +146,7 @@ func (s *State) open(e Entry, d Opened) error {
 	if s.Rollout == "" || !s.Opened.IsZero() {
 		return fmt.Errorf("a record is opened once")
 	}
-	s.Opening, s.Opened = d, e.At
+	s.Opening, s.Opened, s.spent = d, e.At, d.Spent
 	return s.enter(StageOpen)
 }
 
@@ -180,7 +168,7 @@ func (s *State) begin(e Entry, d *Began) {
 		s.Held = nil
 	}
 	if d.Approval != "" {
-		s.Approvals = append(s.Approvals, Approval{Gate: d.Gate, By: d.Approval, Run: e.Run})
+		s.Approvals = append(s.Approvals, Approval{Gate: d.Gate, By: d.Approval, Run: e.Run, At: e.At})
 	}
 	if d.Accepted != "" && e.Phase == s.Opening.Strategy.Goes() {
 		s.Accepted = true
@@ -261,7 +249,7 @@ func (s *State) settle(at time.Time) error {
 	if err := s.enter(StageSettled); err != nil {
 		return err
 	}
-	s.SettledAt = at
+	s.SettledAt, s.Held = at, nil
 	return nil
 }
 

@@ -306,3 +306,23 @@ func TestMarkAndLease(t *testing.T) {
 		t.Errorf("without its candidate: %+v", bare)
 	}
 }
+
+// TestSpentApprovals: an environment is the same in any case, a run ends in time,
+// and a comment is good for one place only.
+func TestSpentApprovals(t *testing.T) {
+	approved := func(gate string) entry {
+		return entry{rollout.Promote, rollout.Began{Digest: "d1", Gate: gate, Approval: "cleo"}}
+	}
+	s, err := folded(t, open, launched, approved("environment production"), approved("environment Production"), approved("comment by write"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := s.Approvals[0].Run
+	if used, other := s.Used("environment PRODUCTION", run), s.Used("environment production", run+"0"); used != 2 || other != 0 {
+		t.Errorf("used are %d, by another run %d, want 2 and 0", used, other)
+	}
+	spent := s.Spent(s.Last)
+	if len(spent) != 1 || spent[0].Times != 2 || len(s.Spent(s.Last.AddDate(0, 0, 66))) != 0 {
+		t.Errorf("carried on are %+v, and 66 days later %+v", spent, s.Spent(s.Last.AddDate(0, 0, 66)))
+	}
+}

@@ -23,19 +23,20 @@ type example struct {
 
 func examples() []example {
 	o := Defaults()
-	m := maker{o}
 	of := func(s Strategy) maker { o := o; o.Strategy = s; return maker{o} }
 	withSchema := o
 	withSchema.Schema = true
 	changing := maker{withSchema}
 
-	canary := workflow{Name: "release", On: events{Push: true}, Jobs: m.release(), Header: []string{
+	stepwise := o
+	stepwise.Environment = "production-{to}"
+	canary := workflow{Name: "release", On: events{Push: true}, Jobs: maker{stepwise}.release(), Header: []string{
 		"Canary: the candidate takes 5, 25, then 100 percent of the traffic, a job for",
-		"each step. Each waits for a reviewer of environment production, who sees in the",
-		"summary of the job before what the step before has shown. The steps are those of",
-		"gapless.yaml:", "",
+		"each step. Each step has an environment with reviewers of its own: production-5,",
+		"production-25, production-100. They see in the summary of the job before what the",
+		"step before has shown. gapless.yaml:", "",
 		"  strategy: {canary: {steps: [5, 25, 100], bake: 5m}}",
-		"  gates: {promote: {environment: production}}",
+		"  gates: {promote: {environment: \"production-{to}\"}}",
 	}}
 	blueGreen := workflow{Name: "release", On: events{Push: true}, Jobs: of(BlueGreen).release(), Header: []string{
 		"Blue-green: the candidate stands ready without traffic, then takes all of it at",
@@ -50,7 +51,7 @@ func examples() []example {
 		"  strategy: {rolling: {batch: 25%, on_failure: rollback}}",
 		"  gates: {promote: {environment: production}}",
 	}}
-	schema := workflow{Name: "release", On: events{Push: true, DispatchBare: true}, Header: []string{
+	schema := workflow{Name: "release", On: events{Push: true, Contract: true}, Header: []string{
 		"A release with a breaking schema change. A push expands the schema, so that it",
 		"serves both versions, and releases the code. Days later, when nobody writes the",
 		"old form any more, somebody runs this workflow by hand: contract archives and",
@@ -83,7 +84,7 @@ func steering(m maker) []example {
 			"the gate, gates: {promote: {comment: write}}, take \"environment: gapless\" for",
 			"the two jobs that name another one.",
 		}}},
-		{"tick.yml", workflow{Name: "tick", On: events{Schedule: true, DispatchBare: true}, Jobs: m.tick(), Header: []string{
+		{"tick.yml", workflow{Name: "tick", On: events{Schedule: true, Bare: true}, Jobs: m.tick(), Header: []string{
 			"Looks after rollouts between their approvals: every half hour it takes back what",
 			"went bad, and stops the old revision once the rollback window is over.",
 		}}},

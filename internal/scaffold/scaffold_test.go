@@ -15,8 +15,6 @@ import (
 	"github.com/gapless-deploy/gapless/internal/workflowtest"
 )
 
-const root = "../.."
-
 // matrix is every combination of what changes the files' form.
 func matrix() map[string]scaffold.Options {
 	all := map[string]scaffold.Options{}

@@ -5,15 +5,11 @@ import "slices"
 // tick looks after a rollout between its approvals, and stops the old revision
 // when the rollback window is over.
 func (m maker) tick() []job {
-	look := m.phase("status", "status")
-	tick := m.phase("tick", "tick", pair{"rollout", expression("steps.status.outputs.rollout")})
-	tick.If = "steps.status.outputs.state != '' && steps.status.outputs.state != 'settled'"
+	tick := m.job("tick", ownEnvironment, "tick").
+		noted("Takes back what went bad meanwhile, and names the phase that is due. Where", "nothing is under way, it has nothing to do.")
+	tick.Outputs = append(tick.Outputs, outputs(stepID, "waiting-for")...)
 	return []job{
-		{
-			Key: "tick", RunsOn: selfHosted, Environment: ownEnvironment, Permissions: forPhase,
-			Comment: []string{"Takes back what went bad meanwhile, and names the phase that is due."},
-			Outputs: outputs("tick", "rollout", "head", "next-phase", "waiting-for"), Steps: []step{look, tick},
-		},
+		tick,
 		m.job("retire", ownEnvironment, "retire", meant("tick")...).after("tick").last().
 			when("needs.tick.outputs.next-phase == 'retire' && needs.tick.outputs.waiting-for == ''"),
 	}
@@ -29,7 +25,7 @@ func (m maker) commands() []job {
 	asked := func(phase string) string { return "needs.command.outputs.next-phase == '" + phase + "'" }
 	jobs := []job{
 		read,
-		m.job("command-promote", m.gateOf(m.Environment), "promote",
+		m.job("command-promote", m.before(output("command", "next-to")), "promote",
 			slices.Concat([]pair{{"to", output("command", "next-to")}}, approved("command"))...).after("command").when(asked("promote")).last(),
 		m.job("command-rollback", ownEnvironment, "rollback").after("command").when(asked("rollback")).last(),
 		m.job("command-hold", ownEnvironment, "hold", meant("command")...).after("command").when(asked("hold")).last(),
@@ -55,9 +51,10 @@ func (m maker) rollback() []job {
 // contract removes the old form of the schema, in a run of its own: days after
 // the release.
 func (m maker) contract() []job {
+	waiver := pair{"accept", expression("inputs.accept")}
 	return []job{
-		m.job("due", ownEnvironment, "status").noted("Shows what is due, and which digest its approval is bound to."),
-		m.job("contract", m.gateOf(m.SchemaEnvironment), "contract", approved("due")...).after("due").
+		m.job("due", ownEnvironment, "status", waiver).noted("Shows what is due, and which digest its approval is bound to."),
+		m.job("contract", m.gateOf(m.SchemaEnvironment), "contract", append(approved("due"), waiver)...).after("due").
 			when("needs.due.outputs.next-phase == 'contract'").last(),
 	}
 }

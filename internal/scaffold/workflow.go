@@ -22,8 +22,11 @@ type events struct {
 	// Dispatch lists the phases that a person may start; Reason asks for one.
 	Dispatch []string
 	Reason   bool
-	// DispatchBare takes no inputs.
-	DispatchBare bool
+	// Bare lets a person start it, without inputs.
+	Bare bool
+	// Contract lets a person start contract, and take upon themselves what the
+	// database cannot tell.
+	Contract bool
 }
 
 type job struct {
@@ -136,7 +139,7 @@ func whole(o Options) workflow {
 		On: events{Push: true, PullRequest: true, Comment: true, Schedule: true, Dispatch: []string{"rollback"}, Reason: true},
 	}
 	if o.Schema {
-		w.On.Dispatch = append(w.On.Dispatch, "contract")
+		w.On.Dispatch, w.On.Contract = append(w.On.Dispatch, "contract"), true
 	}
 	w.Jobs = slices.Concat(
 		m.validate(),
@@ -177,12 +180,12 @@ func (m maker) release() []job {
 		jobs[len(jobs)-1] = jobs[len(jobs)-1].last()
 		return jobs
 	case m.Strategy == BlueGreen:
-		return append(jobs, m.promote("promote", "deploy").last())
+		return append(jobs, m.promote("promote", "deploy", "").last())
 	}
 	before = "deploy"
 	for _, share := range m.Steps {
 		key := "promote-" + strings.ReplaceAll(share, ".", "-")
-		jobs = append(jobs, m.promote(key, before, pair{"to", share}))
+		jobs = append(jobs, m.promote(key, before, share))
 		before = key
 	}
 	jobs[len(jobs)-1] = jobs[len(jobs)-1].last()
@@ -193,15 +196,28 @@ func (m maker) release() []job {
 // candidate traffic.
 func (m maker) gateDeploy(deploy *job, before string) {
 	if m.Strategy == Rolling {
-		deploy.Environment = m.Environment
+		deploy.Environment = m.before("100")
 		return
 	}
-	deploy.Environment = fmt.Sprintf("${{ needs.%s.outputs.gate-digest != '' && '%s' || '%s' }}", before, m.Environment, ownEnvironment)
+	deploy.Environment = fmt.Sprintf("${{ needs.%s.outputs.gate-digest != '' && '%s' || '%s' }}", before, m.before("100"), ownEnvironment)
 	deploy.Comment = []string{"A first release takes all traffic here, so that the gate stands before it."}
 }
 
-func (m maker) promote(key, before string, with ...pair) job {
-	return m.job(key, m.gateOf(m.Environment), "promote", slices.Concat(with, approved(before))...).
+// before is the environment in which a job gives the candidate a share of the
+// traffic, in percent.
+func (m maker) before(share string) string {
+	return m.gateOf(strings.ReplaceAll(m.Environment, "{to}", share))
+}
+
+// promote goes to a share; an empty one is the only step.
+func (m maker) promote(key, before, share string) job {
+	var with []pair
+	if share != "" {
+		with = []pair{{"to", share}}
+	} else {
+		share = "100"
+	}
+	return m.job(key, m.before(share), "promote", slices.Concat(with, approved(before))...).
 		after(before).when("needs." + before + ".outputs.next-phase == 'promote'")
 }
 

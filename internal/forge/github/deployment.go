@@ -50,7 +50,7 @@ func (d *Deployment) Tell(ctx context.Context, state DeploymentState, descriptio
 	}
 	if err := d.tell(ctx, state, description, url); err != nil {
 		d.silent = true
-		d.client.warn(err.Error())
+		d.client.warn("the deployment's status is not shown: " + err.Error())
 		return
 	}
 	d.told = what

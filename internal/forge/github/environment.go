@@ -137,7 +137,7 @@ func (g *Gates) fromBranches(ctx context.Context, env *github.Environment, name 
 	if err != nil {
 		return asked(err, forReading, "read the branches of environment %s", name)
 	}
-	everything := func(pattern string) bool { return strings.Trim(pattern, "*/") == "" }
+	everything := func(pattern string) bool { return strings.Trim(pattern, "*?/") == "" }
 	if len(patterns) == 0 || slices.ContainsFunc(patterns, everything) {
 		return fault(choose, "environment %s takes the branches %q", name, patterns)
 	}

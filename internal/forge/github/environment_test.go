@@ -60,6 +60,9 @@ func TestEnvironmentThatIsNotProtected(t *testing.T) {
 			change(func(p *githubtest.Protection) { p.Branches = githubtest.AnyBranch }),
 			"takes every branch", "Settings > Environments > production > Deployment branches and tags",
 		},
+		"a pattern for any branch of a letter or more": {
+			change(func(p *githubtest.Protection) { p.Patterns = []string{"?*"} }), `takes the branches ["?*"]`, "Deployment branches",
+		},
 		"a pattern for any branch": {
 			change(func(p *githubtest.Protection) { p.Patterns = []string{"main", "*"} }), `takes the branches ["main" "*"]`, "Deployment branches",
 		},

@@ -83,7 +83,7 @@ func whatToDo() []Input {
 }
 
 func whatIsMeant() []Input {
-	accepting := []rollout.Phase{rollout.Deploy, rollout.Promote, rollout.Contract, Can}
+	accepting := []rollout.Phase{rollout.Deploy, rollout.Promote, rollout.Contract, Can, Status}
 	underWay := slices.Concat(rollout.Phases()[1:], []rollout.Phase{Status, Can})
 	return []Input{
 		{

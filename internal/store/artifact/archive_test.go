@@ -59,6 +59,9 @@ func TestUnpackGivesWhatWasPacked(t *testing.T) {
 }
 
 func TestUnpackRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too much for the race detector: make test runs it without")
+	}
 	content := []byte("{}\n")
 	link := deflated(recordFile)
 	link.SetMode(fs.ModeSymlink | 0o777)
@@ -145,6 +148,9 @@ func raw(t *testing.T, data []byte, header *zip.FileHeader) []byte {
 
 // A bomb of 256 MiB is cut at the cap: what is held stays near it.
 func TestABombIsCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too much for the race detector: make test runs it without")
+	}
 	var packed bytes.Buffer
 	w := zip.NewWriter(&packed)
 	f, err := w.CreateHeader(deflated(recordFile))

@@ -216,6 +216,7 @@ func zipped(t *testing.T, files ...string) []byte {
 // Somebody who may run a workflow on the default branch uploads something else
 // under the name that the head leads to.
 func TestContentThatIsForged(t *testing.T) {
+	whole(t)
 	first, second := opened(t)
 	whole := encoded(t, second)
 	for name, c := range map[string]struct {

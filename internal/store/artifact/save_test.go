@@ -235,6 +235,7 @@ func TestSaveFailsWhereTheServiceStaysAway(t *testing.T) {
 }
 
 func TestRecordsOfMoreThanABlock(t *testing.T) {
+	whole(t)
 	w := newWorld(t)
 	run := w.run(writer)
 	first, _ := opened(t)

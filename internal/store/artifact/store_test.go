@@ -195,3 +195,11 @@ func names(run *githubtest.Run) (all []string) {
 func recordName(h rollout.Head) string {
 	return "gapless-" + storetest.Service + "-00000" + strconv.Itoa(h.Seq) + "-" + h.Hash[:12]
 }
+
+// whole skips what moves many megabytes where it would take minutes.
+func whole(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("too much for the race detector: make test runs it without")
+	}
+}

@@ -77,16 +77,19 @@ func (w *watch) see(e rollout.Entry, data rollout.Data, c cover) error {
 }
 
 // before gives the gate that a phase stands behind.
-func (w *watch) before(p rollout.Phase) *rollout.Gate {
-	exposes := p == rollout.Adopt || w.opening.Strategy.Exposes(p, w.opening.Stable.Zero())
-	return w.opening.Gates.Of(p, exposes)
+func (w *watch) before(p rollout.Phase, to rollout.Weight) *rollout.Gate {
+	return w.opening.Gates.Of(p, w.exposes(p), to)
+}
+
+func (w *watch) exposes(p rollout.Phase) bool {
+	return p == rollout.Adopt || w.opening.Strategy.Exposes(p, w.opening.Stable.Zero())
 }
 
 // begin finds out whether a phase that begins is let through its gate. One that
 // is not may begin all the same, to supersede another rollout say; it can do
 // nothing that stands behind the gate, nor take a verdict upon itself.
 func (w *watch) begin(e rollout.Entry, d *rollout.Began, c cover) error {
-	gate := w.before(e.Phase)
+	gate := w.before(e.Phase, d.To)
 	resumed := w.resumes(e.Phase, d)
 	approved := d.Approval != ""
 	if name, ok := strings.CutPrefix(d.Gate, "environment "); ok && approved && !c.in(name) {
@@ -136,9 +139,16 @@ func (w *watch) resumes(p rollout.Phase, d *rollout.Began) bool {
 
 // raise checks what gives the candidate more traffic than it has.
 func (w *watch) raise(e rollout.Entry, to rollout.Weight, c cover) error {
-	gate := w.opening.Gates.Promote
+	begunTo := rollout.Weight(0)
+	if w.begun != nil {
+		begunTo = w.begun.To
+	}
+	gate := w.opening.Gates.Of(e.Phase, true, begunTo)
 	if gate == nil || to <= w.weight {
 		return nil
+	}
+	if !w.exposes(e.Phase) { // though let through, it was to do something else
+		return passedBy(e, *gate, "no phase was let through to do it")
 	}
 	if err := w.act(e, gate, c); err != nil {
 		return err
@@ -154,7 +164,7 @@ func (w *watch) act(e rollout.Entry, gate *rollout.Gate, c cover) error {
 	switch {
 	case gate == nil:
 		return nil
-	case w.begun == nil || w.phase != e.Phase || w.gate != gate:
+	case w.begun == nil || w.phase != e.Phase || w.gate == nil || *w.gate != *gate:
 		return passedBy(e, *gate, "no phase was let through to do it")
 	case gate.Environment != "" && !c.in(gate.Environment):
 		return passedBy(e, *gate, "it was written in "+named(c.environment))

@@ -1,10 +1,8 @@
 package metadata_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/forge/runner"
 	"github.com/gapless-deploy/gapless/internal/forge/runner/metadata"
+	"github.com/gapless-deploy/gapless/internal/workflowtest"
 )
 
 const root = "../../../.."
@@ -54,10 +53,6 @@ func TestActionSaysWhatTheListsSay(t *testing.T) {
 	}
 }
 
-// actionlint is built apart from the module: it needs a version of a YAML
-// library that others of the module's cannot be built with.
-const actionlint = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
-
 // lint checks a workflow that uses the action, and the action by it. It gives
 // one line for each fault.
 func lint(t *testing.T, action, with, outputs string) string {
@@ -80,14 +75,11 @@ func lint(t *testing.T, action, with, outputs string) string {
 			t.Fatal(err)
 		}
 	}
-	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "go", "run", actionlint, "-oneline", "-no-color", "-shellcheck=", "-pyflakes=", workflow)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &problems
-	cmd.Env = append(os.Environ(), "GOFLAGS=")
-	if err := cmd.Run(); err != nil && out.Len() == 0 {
-		t.Fatalf("actionlint: %v\n%s", err, problems.String())
+	faults, err := workflowtest.Lint(t.Context(), dir, workflow)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out.String()
+	return strings.Join(faults, "\n")
 }
 
 func TestActionlintTakesTheAction(t *testing.T) {
