@@ -87,7 +87,7 @@ type Result struct {
 func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 	s, err := r.enter(ctx, work)
 	if err != nil && ctx.Err() != nil {
-		return s.result(unbegun(), err), nil
+		return s.result(unbegun(), err), nil //nolint:nilerr // every end is a result
 	}
 	if err != nil && s.in.Seen.At.IsZero() {
 		return Result{Phase: work.Request.Phase}, err
@@ -104,7 +104,7 @@ func (r *Runner) Run(ctx context.Context, work Work) (Result, error) {
 			return s.result(plan.End{Outcome: rollout.Waiting, Reason: busy.Error(), Hint: busy.Hint()}, nil), nil
 		}
 		if ctx.Err() != nil {
-			return s.result(unbegun(), err), nil
+			return s.result(unbegun(), err), nil //nolint:nilerr // as above
 		}
 		return s.result(barred(err), err), nil
 	}
