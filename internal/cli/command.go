@@ -129,6 +129,7 @@ func allowed(taken github.Taken, asked rollout.Phase, st phase.Status) (permitte
 	}
 	next := st.Next
 	switch {
+	case st.State == nil && asked == rollout.Adopt && next.Phase == asked:
 	case st.State == nil:
 		return due, &inputError{errors.New("there is no record to go on from"), "see gapless status"}
 	case st.State.Opening.Commit != taken.Commit:

@@ -40,7 +40,7 @@ func (n Next) approval(p *Page, runURL string) {
 // asWord is how a comment names the gate before a phase: whatever first gives
 // a candidate traffic stands behind that of promote.
 func asWord(p rollout.Phase) string {
-	if p == rollout.Contract {
+	if p == rollout.Contract || p == rollout.Adopt {
 		return string(p)
 	}
 	return string(rollout.Promote)

@@ -40,11 +40,7 @@ func (g *Gates) comment(ctx context.Context, ask rollout.Ask) (string, error) {
 
 // how is what opens the gate.
 func how(ask rollout.Ask) string {
-	verb := Promote
-	if ask.Phase == rollout.Contract {
-		verb = Contract
-	}
-	return "comment on the pull request that brought the revision: /gapless " + string(verb) + " " + ask.Digest[:min(MinDigest, len(ask.Digest))]
+	return "comment on the pull request that brought the revision: /gapless " + string(verbOf(ask.Phase)) + " " + ask.Digest[:min(MinDigest, len(ask.Digest))]
 }
 
 // names checks that the comment approves this and nothing else.
@@ -64,7 +60,8 @@ func names(body string, ask rollout.Ask) error {
 }
 
 // brought checks that the comment is on the pull request whose merge is what is
-// released.
+// released. To adopt is about a record that is lost, and with it what commit it
+// was of: any that was merged here will do.
 func (g *Gates) brought(ctx context.Context, of Comment, ask rollout.Ask) error {
 	pull, err := g.client.pull(ctx, of.PullRequest)
 	if err != nil {
@@ -73,10 +70,11 @@ func (g *Gates) brought(ctx context.Context, of Comment, ask rollout.Ask) error 
 	if err := ownMerged(pull); err != nil {
 		return err
 	}
+	adopts := ask.Phase == rollout.Adopt
 	switch {
-	case ask.Commit == "":
+	case ask.Commit == "" && !adopts:
 		return fault("release by a workflow that runs on push", "the rollout does not say which commit brought the revision")
-	case pull.GetMergeCommitSHA() != ask.Commit:
+	case pull.GetMergeCommitSHA() != ask.Commit && !adopts:
 		return fault(how(ask), "pull request #%d was merged as %s, the rollout is of %s", pull.GetNumber(), short(pull.GetMergeCommitSHA()), short(ask.Commit))
 	case ask.Gate.SecondPerson && (pull.User == nil || strings.EqualFold(pull.User.GetLogin(), of.Author)):
 		return fault("have somebody else comment", "%s is the author of pull request #%d, the gate asks for a second person", of.Author, pull.GetNumber())

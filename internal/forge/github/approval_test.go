@@ -46,6 +46,11 @@ func TestApprovedByComment(t *testing.T) {
 	open(t, s.says("ben", "/gapless promote "+due), ask, "ben")
 	ask.Phase = rollout.Contract
 	open(t, s.says("ben", "/gapless contract "+due), ask, "ben")
+	ask.Phase, ask.Commit = rollout.Adopt, "" // the record is lost, and what commit it was of
+	open(t, s.says("ben", "/gapless adopt "+due), ask, "ben")
+	shut(t, s.says("ben", "/gapless promote "+due), ask, "a promote for an adoption", "due is adopt", "/gapless adopt")
+	ask.Gate.SecondPerson = true
+	shut(t, s.says("ana", "/gapless adopt "+due), ask, "the author alone", "second person", "somebody else")
 }
 
 func TestCommentThatNamesSomethingElse(t *testing.T) {

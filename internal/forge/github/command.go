@@ -22,6 +22,7 @@ const (
 	Hold     Verb = "hold"
 	Contract Verb = "contract"
 	Retire   Verb = "retire"
+	Adopt    Verb = "adopt"
 	Status   Verb = "status"
 )
 
@@ -45,7 +46,7 @@ func (e *SyntaxError) Error() string { return e.Why }
 
 // Hint shows how commands look.
 func (*SyntaxError) Hint() string {
-	return "/gapless promote|rollback|hold|contract|retire|status [to N] [digest]"
+	return "/gapless promote|rollback|hold|contract|retire|adopt|status [to N] [digest]"
 }
 
 var hexDigest = regexp.MustCompile(`^[0-9a-f]{12,64}$`)
@@ -97,21 +98,28 @@ func (c Command) arguments(words []string) (Command, error) {
 
 func (v Verb) known() bool {
 	switch v {
-	case Promote, Rollback, Hold, Contract, Retire, Status:
+	case Promote, Rollback, Hold, Contract, Retire, Adopt, Status:
 		return true
 	}
 	return false
 }
 
-// approves reports whether the verb lets a phase through its gate: promote
-// whatever gives a candidate traffic, contract the phase of that name.
-func (v Verb) approves(p rollout.Phase) bool {
-	if p == rollout.Contract {
-		return v == Contract
+// approves reports whether the verb lets a phase through its gate.
+func (v Verb) approves(p rollout.Phase) bool { return v == verbOf(p) }
+
+// verbOf is the verb that lets a phase through its gate: promote whatever
+// gives a candidate traffic, contract and adopt the phases of these names.
+func verbOf(p rollout.Phase) Verb {
+	switch p {
+	case rollout.Contract:
+		return Contract
+	case rollout.Adopt:
+		return Adopt
+	default:
+		return Promote
 	}
-	return v == Promote
 }
 
 // forward reports whether the verb goes on with a rollout, rather than back or
 // nowhere.
-func (v Verb) forward() bool { return v == Promote || v == Contract || v == Retire }
+func (v Verb) forward() bool { return v == Promote || v == Contract || v == Retire || v == Adopt }
