@@ -354,7 +354,11 @@ func cancelled(t *testing.T, r *phase.Runner, breaks func()) phase.Result {
 
 func TestACancelWhoseWayBackFailsNeedsAPerson(t *testing.T) {
 	stage(t, release()[:3], func(t *testing.T, w *world) {
-		res := cancelled(t, w.runner(), func() { w.away = time.Now().Add(time.Minute) })
+		res := cancelled(t, w.runner(), func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.away = time.Now().Add(time.Minute)
+		})
 		expect(t, res, rollout.NeedsPerson, "the way back failed", "gapless rollback now")
 	})
 }
@@ -377,7 +381,11 @@ func (s *slowStore) Save(ctx context.Context, record rollout.Record, follows rol
 // the lease to the next, and is written down by it.
 func TestACancelDoesNotWaitForTheStore(t *testing.T) {
 	for name, breaks := range map[string]func(*world, *slowStore){
-		"full": func(w *world, _ *slowStore) { w.full = true },
+		"full": func(w *world, _ *slowStore) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.full = true
+		},
 		"hung": func(_ *world, s *slowStore) { s.hangs.Store(true) },
 	} {
 		t.Run(name, func(t *testing.T) {

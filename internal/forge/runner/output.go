@@ -34,7 +34,7 @@ func Outputs() []Output {
 		{OutputWayBack, "What going back would take: seconds, batches, launch, none."},
 		{OutputPhase, "The phase that was run; of a comment or a tick, the one that it asks for."},
 		{OutputOutcome, "How the phase ended: done, waiting, stopped, refused, needs-person."},
-		{OutputNextPhase, "The phase that is due next. Empty when none is."},
+		{OutputNextPhase, "The phase that is due next; `waiting-for` says whether it may run now. Empty where nobody can tell."},
 		{OutputNextTo, "The weight that the next promote leads to, in percent."},
 		{OutputWaitingFor, "What the rollout waits for, in words. Empty when the next phase may run at once."},
 		{OutputPlanDigest, "Digest of what is released by this rollout, and how."},
