@@ -147,7 +147,7 @@ func TestFailedUpgradeLeavesTheAgentAtWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			opts := fixed(t)
-			opts.Takeover = 300 * time.Millisecond
+			opts.Takeover = 5 * time.Second // the good one at the end has to be ready in it too
 			l := ancestor(t, opts)
 			l.launch(api.Blue, "v1", spec("v1", 2))
 			l.shift(1000, 0)
