@@ -143,7 +143,7 @@ func newBenchStage(b *testing.B) *benchStage {
 // run runs a phase as its command would.
 func (s *benchStage) run(p rollout.Phase, revision string) {
 	s.b.Helper()
-	r, err := s.env.compose(s.b.Context())
+	r, err := s.env.compose()
 	if err != nil {
 		s.b.Fatal(err)
 	}

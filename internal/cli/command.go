@@ -69,7 +69,7 @@ func (o *order) follow(ctx context.Context, meant meantFlags) (result, *report.P
 	if err != nil {
 		return r, nil, err
 	}
-	composed, err := o.env.compose(ctx)
+	composed, err := o.env.compose()
 	if err != nil {
 		return r, nil, err
 	}

@@ -29,7 +29,7 @@ type release struct {
 }
 
 // compose reads the files and wires the adapters.
-func (env *environment) compose(_ context.Context) (*release, error) {
+func (env *environment) compose() (*release, error) {
 	cfg, err := config.Load(env.commands.Config)
 	if err != nil {
 		return nil, err

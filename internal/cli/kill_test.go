@@ -63,7 +63,7 @@ func killed() {
 	}
 	p := Process{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
 	env := &environment{Process: p, out: newOutput(p), commands: &commands{Config: *config, State: ".gapless"}}
-	r, err := env.compose(context.Background())
+	r, err := env.compose()
 	must(err)
 	at, err := strconv.Atoi(os.Getenv("KILL_AT"))
 	must(err)

@@ -166,7 +166,7 @@ func (env *environment) run(ctx context.Context, meant meantFlags, work phase.Wo
 	if err != nil {
 		return err
 	}
-	r, err := env.compose(ctx)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if !known(p) {
 		return &inputError{fmt.Errorf("%q is not a phase: %s", c.Phase, names()), "name one of them"}
 	}
-	r, err := env.compose(ctx)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ type statusCmd struct {
 
 // Run shows record and reality.
 func (c *statusCmd) Run(ctx context.Context, env *environment) error {
-	r, err := env.compose(ctx)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}

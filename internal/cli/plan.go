@@ -28,7 +28,7 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 	if env.job != nil && env.job.ofFork() {
 		return env.planUnseen(c.Revision)
 	}
-	r, err := env.compose(ctx)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (actionPost) Run(ctx context.Context, env *environment) error {
 
 func (env *environment) recover(ctx context.Context) error {
 	env.commands.Config = filepath.Join(env.job.Input(runner.InputWorkingDirectory), env.job.Input(runner.InputConfig))
-	r, err := env.compose(ctx)
+	r, err := env.compose()
 	if err != nil {
 		return err
 	}

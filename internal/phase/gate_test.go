@@ -236,7 +236,7 @@ func TestAJobMeansOneRolloutAlsoAfterTheClaim(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, res, rollout.Refused, "the job is of rollout")
-		if w.mark.Candidate.ID != "v3" {
+		if w.mark.Candidate.ID != "v3" || w.mark.Lease != nil {
 			t.Fatal(picture(w))
 		}
 	})

@@ -87,7 +87,13 @@ func (s *session) claim(ctx context.Context) error {
 		return fmt.Errorf("claim the platform: %w", err)
 	}
 	s.lease.epoch = next.Epoch
-	return s.reenter(ctx)
+	if err := s.reenter(ctx); err != nil { // nothing is done, so nobody need wait for the lease to lapse
+		if rerr := s.stamp(ctx, release); !errors.Is(rerr, errTakenOver) {
+			err = errors.Join(err, rerr)
+		}
+		return err
+	}
+	return nil
 }
 
 // preempts reports whether the phase takes the service over from one at work.
