@@ -117,6 +117,10 @@ func (db *DB) synchronise(ctx context.Context, s *session, c change.Change, st s
 			return e, &RefusedError{Change: c.ID, Reasons: refusals}
 		}
 	}
+	defaults, err := s.syncDefaults(ctx, c, &t)
+	if err != nil {
+		return e, err
+	}
 	r, err := relationOf(c, t, m)
 	if err != nil {
 		return e, err
@@ -136,6 +140,11 @@ func (db *DB) synchronise(ctx context.Context, s *session, c change.Change, st s
 		}
 	}
 	return e, db.inTransaction(ctx, s, "table "+t.ident(), func(tx pgx.Tx) error {
+		for _, statement := range defaults {
+			if err := (work{change: c, step: change.Step{ID: e.Step}}).run(ctx, tx, statement); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, functions+r.triggers()); err != nil {
 			return fmt.Errorf("make the sync trigger: %w", err)
 		}

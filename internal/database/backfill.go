@@ -37,34 +37,41 @@ func (db *DB) backfill(ctx context.Context, s *session, c change.Change, st stan
 	if err != nil {
 		return e, err
 	}
-	parts, err := db.parts(ctx, s, r)
-	if err != nil {
-		return e, err
-	}
-	f := &filler{db: db, r: r, begun: db.options.Now(), report: progress}
-	if f.total, err = s.countRows(ctx, r.table); err != nil {
-		return e, err
-	}
+	f := &filler{db: db, change: c.ID, step: e.Step, table: r.table, r: r, report: progress}
+	f.write = f.fill
 	if f.blank, err = s.blankStaysBlank(ctx, r); err != nil {
 		return e, err
+	}
+	if err := f.run(ctx, s); err != nil {
+		return e, err
+	}
+	return db.filled(ctx, s, f, e)
+}
+
+// run fills every part that is not done.
+func (f *filler) run(ctx context.Context, s *session) error {
+	f.begun = f.db.options.Now()
+	parts, err := f.parts(ctx, s)
+	if err != nil {
+		return err
+	}
+	if f.total, err = s.countRows(ctx, f.table); err != nil {
+		return err
 	}
 	for _, p := range parts {
 		f.resumed += p.rows
 	}
 	f.walked = f.resumed
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(db.options.Workers)
+	group.SetLimit(f.db.options.Workers)
 	for i := range parts {
 		if !parts[i].done {
 			group.Go(func() error {
-				return db.with(working, c.ID, func(s *session) error { return f.part(working, s, &parts[i]) })
+				return f.db.with(working, f.change, func(s *session) error { return f.part(working, s, &parts[i]) })
 			})
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return e, err
-	}
-	return db.filled(ctx, s, f, e)
+	return group.Wait()
 }
 
 // filled notes that the backfill is done. The evidence is of the run that
@@ -98,7 +105,7 @@ func (f *filler) part(ctx context.Context, s *session, p *part) error {
 		if err := f.hold(ctx, s); err != nil {
 			return err
 		}
-		batch, last, err := s.step(ctx, s, f.r.table, p.rest(), pace.size())
+		batch, last, err := s.step(ctx, s, f.table, p.rest(), pace.size())
 		if err != nil {
 			return err
 		}
@@ -120,7 +127,7 @@ func (f *filler) part(ctx context.Context, s *session, p *part) error {
 			return err
 		}
 		if tries++; tries >= f.db.options.Attempts {
-			return &LockedError{Object: "rows of table " + f.r.table.ident(), Attempts: tries, Wait: f.db.options.LockTimeout,
+			return &LockedError{Object: "rows of table " + f.table.ident(), Attempts: tries, Wait: f.db.options.LockTimeout,
 				Blockers: seen.list(), Err: errors.Join(err, seen.failure())}
 		}
 		pace.failed()
@@ -137,18 +144,18 @@ func (f *filler) part(ctx context.Context, s *session, p *part) error {
 func (f *filler) batch(ctx context.Context, s *session, p *part, batch span, last bool) (rows int64, err error) {
 	for _, rowByRow := range []bool{false, true} {
 		err = pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) (err error) {
-			if rows, err = f.fill(ctx, tx, batch, rowByRow); err != nil {
+			if rows, err = f.write(ctx, tx, batch, rowByRow); err != nil {
 				return err
 			}
 			tag, err := tx.Exec(ctx, `
 				update gapless.checkpoint set reached = coalesce($4, reached), rows = rows + $5, done = $6, at = clock_timestamp()
 				where change = $1 and step = $2 and part = $3 and reached is not distinct from $7 and not done`,
-				f.r.change.ID, string(change.Backfill), p.number, batch.upper, rows, last, p.reached)
+				f.change, f.step, p.number, batch.upper, rows, last, p.reached)
 			if err != nil {
 				return fmt.Errorf("move the checkpoint: %w", err)
 			}
 			if tag.RowsAffected() != 1 {
-				return fmt.Errorf("part %d of the backfill was moved by another runner", p.number)
+				return fmt.Errorf("part %d of %s was moved by another runner", p.number, f.step)
 			}
 			return nil
 		})
@@ -170,10 +177,9 @@ func (f *filler) batch(ctx context.Context, s *session, p *part, batch span, las
 // pg_stat_statements.
 const mark = "/* gapless */ "
 
-// fill gives the rows of a span that have no new form one. The update looks at
-// each row again under its lock, so that what a writer did meanwhile stands.
-func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool) (int64, error) {
-	r := f.r
+// beginBatch makes a batch's settings. What it writes passes by the sync trigger
+// of the change of this name.
+func (f *filler) beginBatch(ctx context.Context, tx pgx.Tx, passes string) error {
 	// Whoever waits for one of our rows waits no longer for us than for the
 	// batch: we give up before the server looks for a deadlock, so that it is
 	// never the application's transaction that ends. A lost commit is lost
@@ -181,9 +187,19 @@ func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool
 	_, err := tx.Exec(ctx, `
 		select set_config('gapless.backfill', $1, true), set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
 		  set_config('lock_timeout', least($2::bigint, setting::bigint / 2) || 'ms', true) from pg_settings where name = 'deadlock_timeout'`,
-		r.change.ID, f.db.options.LockTimeout.Milliseconds())
+		passes, f.db.options.LockTimeout.Milliseconds())
 	if err != nil {
-		return 0, fmt.Errorf("begin a batch: %w", err)
+		return fmt.Errorf("begin a batch: %w", err)
+	}
+	return nil
+}
+
+// fill gives the rows of a span that have no new form one. The update looks at
+// each row again under its lock, so that what a writer did meanwhile stands.
+func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool) (int64, error) {
+	r := f.r
+	if err := f.beginBatch(ctx, tx, r.change.ID); err != nil {
+		return 0, err
 	}
 	condition, args := within.condition(r.table.key)
 	unset := condition + " and " + allNull(r.new, "")

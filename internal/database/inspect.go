@@ -128,6 +128,7 @@ func (i *inspector) size(ctx context.Context) (err error) {
 func (i *inspector) kind(ctx context.Context) error {
 	t := i.t
 	switch {
+	case t.kind == "p" && i.c.Sync == nil && len(i.c.Dropped()) == 0:
 	case t.kind == "p":
 		i.refuse("table %s is partitioned, which is not supported yet", t.ident())
 	case t.kind != "r":
@@ -195,35 +196,6 @@ func (i *inspector) columns(ctx context.Context) error {
 		}
 	}
 	return i.added(ctx)
-}
-
-// added looks at the columns that expand adds: they must be new, or as expand
-// left them.
-func (i *inspector) added(ctx context.Context) error {
-	if i.st.state == rollout.Contracted {
-		return nil
-	}
-	err := i.s.look(ctx, func(tx pgx.Tx) error {
-		for _, a := range i.c.Added() {
-			there, ok := i.t.column(a.Name)
-			if !ok {
-				continue
-			}
-			if i.st.state == rollout.Absent {
-				i.refuse("column %q is there already", a.Name)
-				continue
-			}
-			wanted, err := i.s.typeOf(ctx, tx, i.t, a)
-			if err != nil {
-				return err
-			}
-			if reason := unlike(there, wanted); reason != "" {
-				i.refuse("column %q is there already, %s", a.Name, reason)
-			}
-		}
-		return nil
-	})
-	return err
 }
 
 // triggers refuses triggers of the application that the sync trigger or the

@@ -11,14 +11,14 @@ import (
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// parts are those of the backfill, as it was begun. The first time the key is
-// divided into one part for each worker.
-func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error) {
-	parts, err := loadParts(ctx, s, r.change.ID)
+// parts are those of a step that fills, as it was begun. The first time the key
+// is divided into one part for each worker.
+func (f *filler) parts(ctx context.Context, s *session) ([]part, error) {
+	parts, err := f.loadParts(ctx, s)
 	if err != nil || len(parts) > 0 {
 		return parts, err
 	}
-	bounds, err := s.divide(ctx, r.table, db.options.Workers)
+	bounds, err := s.divide(ctx, f.table, f.db.options.Workers)
 	if err != nil {
 		return nil, err
 	}
@@ -30,9 +30,9 @@ func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error)
 				upper = bounds[i]
 			}
 			_, err := tx.Exec(ctx, `insert into gapless.checkpoint (change, step, part, lower, upper) values ($1, $2, $3, $4, $5)`,
-				r.change.ID, string(change.Backfill), i, lower, upper)
+				f.change, f.step, i, lower, upper)
 			if err != nil {
-				return fmt.Errorf("begin the backfill: %w", err)
+				return fmt.Errorf("begin %s: %w", f.step, err)
 			}
 			lower = upper
 		}
@@ -41,14 +41,14 @@ func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error)
 	if err != nil {
 		return nil, err
 	}
-	return loadParts(ctx, s, r.change.ID)
+	return f.loadParts(ctx, s)
 }
 
-func loadParts(ctx context.Context, q querier, id string) ([]part, error) {
+func (f *filler) loadParts(ctx context.Context, q querier) ([]part, error) {
 	rows, err := q.Query(ctx, `select part, lower, upper, reached, rows, done from gapless.checkpoint
-		where change = $1 and step = $2 order by part`, id, string(change.Backfill))
+		where change = $1 and step = $2 order by part`, f.change, f.step)
 	if err != nil {
-		return nil, fmt.Errorf("read how far the backfill is: %w", err)
+		return nil, fmt.Errorf("read how far %s is: %w", f.step, err)
 	}
 	parts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (part, error) {
 		var p part
@@ -56,7 +56,7 @@ func loadParts(ctx context.Context, q querier, id string) ([]part, error) {
 		return p, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read how far the backfill is: %w", err)
+		return nil, fmt.Errorf("read how far %s is: %w", f.step, err)
 	}
 	return parts, nil
 }
@@ -120,14 +120,20 @@ func (s *session) countRows(ctx context.Context, t table) (int64, error) {
 	return n, nil
 }
 
-// filler is one run of the backfill, shared by its workers.
+// filler is one run of a step that fills rows in, shared by its workers.
 type filler struct {
-	db     *DB
-	r      relation
-	blank  bool // rows without an old form need no visit
+	db           *DB
+	change, step string
+	table        table
+	// write fills the rows of a span; row by row after a row's value made it
+	// fail.
+	write  func(ctx context.Context, tx pgx.Tx, within span, rowByRow bool) (int64, error)
 	total  int64
 	begun  time.Time
 	report func(change.Progress)
+
+	r     relation // of the backfill
+	blank bool     // rows without an old form need no visit
 
 	mu      sync.Mutex
 	walked  int64 // rows looked at
@@ -157,7 +163,7 @@ func (f *filler) tell(now bool) {
 		return
 	}
 	f.told = at
-	p := change.Progress{Step: string(change.Backfill), Done: f.walked, Total: f.total, Note: f.holding}
+	p := change.Progress{Step: f.step, Done: f.walked, Total: f.total, Note: f.holding}
 	if seconds := at.Sub(f.begun).Seconds(); seconds > 0 && f.walked > f.resumed {
 		p.Rate = float64(f.walked-f.resumed) / seconds
 		p.ETA = time.Duration(float64(max(f.total-f.walked, 0)) / p.Rate * float64(time.Second))
