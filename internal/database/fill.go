@@ -89,9 +89,35 @@ func (i *inspector) fills(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("look for triggers: %w", err)
 	}
+	if err := i.writable(ctx); err != nil {
+		return err
+	}
 	for _, trigger := range triggers {
 		if i.c.Accept.Triggers == "" {
 			i.refuse("trigger %s of table %s would fire for each row in which column %q is filled in; say with accept.triggers why it may", ident(trigger), i.t.ident(), name)
+		}
+	}
+	return nil
+}
+
+// writable refuses rows that break a check which is not valid: they stay as they
+// are, but nothing of theirs can be written.
+func (i *inspector) writable(ctx context.Context) error {
+	rows, err := i.s.Query(ctx, `select conname::text from pg_constraint where conrelid = $1 and contype = 'c' and not convalidated and conname not like '~gapless\_%' order by 1`, i.t.oid)
+	if err != nil {
+		return fmt.Errorf("look for constraints that are not valid: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for constraints that are not valid: %w", err)
+	}
+	for _, name := range names {
+		bad, err := i.s.against(ctx, i.t, name)
+		if err != nil {
+			return err
+		}
+		if bad.count > 0 {
+			i.refuse("constraint %s of table %s is not valid: %s break it, and nothing could be filled in for them", ident(name), i.t.ident(), bad.rows())
 		}
 	}
 	return nil
