@@ -141,54 +141,64 @@ func (f *filler) part(ctx context.Context, s *session, p *part, pace *pace) erro
 		if err != nil {
 			return err
 		}
-		size := pace.within(rate)
-		batch, last, err := s.step(ctx, s, f.r.table, p.rest(), size)
-		if err != nil {
-			return err
-		}
-		if last {
-			rest, err := s.count(ctx, s, f.r.table, batch)
-			if err != nil {
-				return err
-			}
-			size = int(rest)
-		}
 		stop := func() {}
 		if tries > 0 {
 			stop = f.db.watch(ctx, s, f.db.options.LockTimeout, &seen)
 		}
-		begun := f.db.options.Now()
-		rows, err := f.batch(ctx, s, p, batch, last, pace.patience(s.options.StatementTimeout))
-		took := f.db.options.Now().Sub(begun)
+		took, err := f.next(ctx, s, p, pace, rate)
 		stop()
 		if err == nil {
-			pace.took(size, took)
-			f.throttle.spend(begun, rows, rate)
-			f.tally.did(int64(size), rows, p.done)
+			tries = 0
 			if err := f.rest(ctx, time.Duration(stretch*float64(took))); err != nil {
 				return err
 			}
-			tries = 0
 			continue
 		}
 		slow := sqlState(err) == queryCanceled && ctx.Err() == nil
 		if !metLock(err) && !slow {
 			return err
 		}
-		if slow && pace.size() > 1 { // too large, not locked
-			pace.failed()
+		whole := pace.size()
+		pace.failed()
+		if slow && whole > 1 { // too large, not locked
 			continue
 		}
 		if tries++; tries >= f.db.options.Attempts {
 			return &LockedError{Object: "rows of table " + f.r.table.ident(), Attempts: tries, Wait: f.db.options.LockTimeout,
 				Blockers: seen.list(), Err: errors.Join(err, seen.failure())}
 		}
-		pace.failed()
 		if err := backoff(ctx, tries); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// next fills the part's next batch, and gives the time that its rows were
+// locked.
+func (f *filler) next(ctx context.Context, s *session, p *part, pace *pace, rate float64) (time.Duration, error) {
+	size := pace.within(rate)
+	batch, last, err := s.step(ctx, s, f.r.table, p.rest(), size)
+	if err != nil {
+		return 0, err
+	}
+	if last {
+		rest, err := s.count(ctx, s, f.r.table, batch)
+		if err != nil {
+			return 0, err
+		}
+		size = int(rest)
+	}
+	begun := f.db.options.Now()
+	rows, err := f.batch(ctx, s, p, batch, last, pace.patience(s.options.StatementTimeout))
+	if err != nil {
+		return 0, err
+	}
+	took := f.db.options.Now().Sub(begun)
+	pace.took(size, took)
+	f.throttle.spend(begun, rows, rate)
+	f.tally.did(int64(size), rows, p.done)
+	return took, nil
 }
 
 // batch fills the rows of one span and moves the part's checkpoint to its end,

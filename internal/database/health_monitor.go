@@ -14,6 +14,8 @@ const (
 	lookEvery = 500 * time.Millisecond
 	// lookWithin bounds each query of a look.
 	lookWithin = 2 * time.Second
+	// lockWithin bounds a look's wait for a lock.
+	lockWithin = 500 * time.Millisecond
 	// deafAfter is how old the last look may be. Nothing is known then, and the
 	// backfill waits.
 	deafAfter = 10 * time.Second
@@ -55,7 +57,8 @@ func newMonitor(ctx context.Context, db *DB, s *session, r relation, warn func(s
 	if m.keys, err = s.sampleKeys(ctx, r.table, probeKeys); err != nil {
 		return nil, err
 	}
-	if _, err := s.Exec(ctx, `select set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false)`, milliseconds(lookWithin)); err != nil {
+	if _, err := s.Exec(ctx, `select set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)`,
+		milliseconds(lookWithin), milliseconds(lockWithin)); err != nil {
 		return nil, fmt.Errorf("limit the looks at the database's health: %w", err)
 	}
 	return m, m.look(ctx)
