@@ -14,37 +14,31 @@ type Change struct {
 	Digest string `yaml:"-" json:"-"`
 
 	Name     string        `yaml:"name,required" json:"name" jsonschema:"minLength=1,description=What the change does\\, in a few words"`
-	Table    string        `yaml:"table,required" json:"table" jsonschema:"minLength=1,description=The table's exact name\\, with its schema where that is not on the search path: address or sales.address"`
-	Expand   []Operation   `yaml:"expand,required" json:"expand" jsonschema:"minItems=1,description=What is added beside the old form"`
+	Table    string        `yaml:"table" json:"table,omitempty" jsonschema:"minLength=1,description=The table's exact name\\, with its schema where that is not on the search path: address or sales.address"`
+	Expand   []Operation   `yaml:"expand" json:"expand,omitempty" jsonschema:"description=What is made ready for the new revision while the old one runs"`
 	Sync     *Sync         `yaml:"sync" json:"sync,omitempty" jsonschema:"description=How the two forms of the data are kept in step"`
 	Verify   Verify        `yaml:"verify" json:"verify,omitzero" jsonschema:"description=What must be true of the data"`
-	Contract []Operation   `yaml:"contract" json:"contract,omitempty" jsonschema:"description=What is removed once nothing uses the old form"`
-	QuietFor time.Duration `yaml:"quiet_for" json:"quiet_for,omitempty" jsonschema:"description=How long nothing may have written the old form before contract"`
-	HideFor  time.Duration `yaml:"hide_for" json:"hide_for,omitempty" jsonschema:"description=How long contract hides the old form before it drops it"`
+	Contract []Operation   `yaml:"contract" json:"contract,omitempty" jsonschema:"description=What is removed or tightened once nothing uses the old form"`
+	QuietFor time.Duration `yaml:"quiet_for" json:"quiet_for,omitempty" jsonschema:"description=How long nothing may have used the old form before contract"`
+	HideFor  time.Duration `yaml:"hide_for" json:"hide_for,omitempty" jsonschema:"description=How long contract hides the old columns before it drops them"`
+	Archive  Archive       `yaml:"archive" json:"archive,omitzero" jsonschema:"description=What is kept of what contract drops"`
+	Accept   Accept        `yaml:"accept" json:"accept,omitzero" jsonschema:"description=What a plan would hold for\\, each with the reason why it may go on"`
 }
 
-// Default is how long the old form must be quiet where the file does not say.
-func (c *Change) Default() { c.QuietFor = 24 * time.Hour }
-
-// Operation is one of its fields.
-type Operation struct {
-	AddColumn   *AddColumn   `yaml:"add_column" json:"add_column,omitempty" jsonschema:"description=Add a column; expand only"`
-	CreateIndex *CreateIndex `yaml:"create_index" json:"create_index,omitempty" jsonschema:"description=Build an index without blocking writers; expand only"`
-	DropColumn  string       `yaml:"drop_column" json:"drop_column,omitempty" jsonschema:"description=Archive a column and drop it; contract only"`
+// Archive says how long what contract dropped is kept.
+type Archive struct {
+	Keep time.Duration `yaml:"keep" json:"keep,omitempty" jsonschema:"description=How long the archive of what contract dropped is kept"`
 }
 
-// AddColumn adds a column without default, which takes NULL: the only kind that
-// is there at once and that no writer of the old form can trip over.
-type AddColumn struct {
-	Name string `yaml:"name,required" json:"name" jsonschema:"minLength=1,description=The column's exact name"`
-	Type string `yaml:"type,required" json:"type" jsonschema:"minLength=1,description=Its type\\, as in SQL: text or numeric(10\\,2)"`
+// Accept holds a person's reasons for going on where a plan would hold.
+type Accept struct {
+	Published string `yaml:"published" json:"published,omitempty" jsonschema:"description=The table is published: why its subscribers can take the new columns"`
+	Triggers  string `yaml:"triggers" json:"triggers,omitempty" jsonschema:"description=Triggers of the application fire for the rows that the backfill fills: why they may"`
 }
 
-// CreateIndex builds an index after the backfill.
-type CreateIndex struct {
-	Name    string   `yaml:"name" json:"name,omitempty" jsonschema:"description=The index's name; by default the table's and the columns' names with idx"`
-	Columns []string `yaml:"columns,required" json:"columns" jsonschema:"minItems=1,description=The columns' exact names\\, in order"`
-}
+// Default is how long the old form must be quiet, and its archive is kept, where
+// the file does not say.
+func (c *Change) Default() { c.QuietFor, c.Archive.Keep = 24*time.Hour, 90*24*time.Hour }
 
 // Sync holds f and g: an SQL expression for each column.
 type Sync struct {
@@ -103,40 +97,38 @@ func (c Change) Dropped() []string {
 	return dropped
 }
 
+// Abandoned are the columns that contract drops and that have no new form.
+func (c Change) Abandoned() []string {
+	return slices.DeleteFunc(c.Dropped(), func(name string) bool { return slices.Contains(c.OldColumns(), name) })
+}
+
 // Shares are the columns that both changes hold on to, sorted by name; none
-// where they are of different tables.
+// where they are of different tables. An operation on the table as a whole
+// shares every column, which is told as "*".
 func (c Change) Shares(other Change) []string {
-	if c.Table != other.Table {
+	if c.Table != other.Table || c.Table == "" {
 		return nil
 	}
-	var shared []string
-	theirs := other.columns()
-	for _, column := range append(c.columns(), c.indexed()...) {
-		if slices.Contains(theirs, column) {
-			shared = append(shared, column)
-		}
+	mine, theirs := c.Columns(), other.Columns()
+	if slices.Contains(mine, whole) || slices.Contains(theirs, whole) {
+		return []string{whole}
 	}
-	slices.Sort(shared)
-	return slices.Compact(shared)
+	return slices.DeleteFunc(mine, func(column string) bool { return !slices.Contains(theirs, column) })
 }
 
-// columns are those that the change adds, drops or keeps in step.
-func (c Change) columns() []string {
-	all := slices.Concat(c.OldColumns(), c.NewColumns(), c.Dropped())
-	for _, added := range c.Added() {
-		all = append(all, added.Name)
-	}
-	return all
-}
+// whole stands for every column of the table.
+const whole = "*"
 
-func (c Change) indexed() []string {
-	var all []string
-	for _, o := range c.Expand {
-		if o.CreateIndex != nil {
-			all = append(all, o.CreateIndex.Columns...)
-		}
+// Columns are those of the change's table that it adds, drops, keeps in step or
+// lays a constraint or an index on, sorted by name; "*" for an operation on the
+// table as a whole. Columns that only an SQL expression names are not among them.
+func (c Change) Columns() []string {
+	all := slices.Concat(c.OldColumns(), c.NewColumns())
+	for _, o := range slices.Concat(c.Expand, c.Contract) {
+		all = append(all, o.columns()...)
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func sortedKeys(m map[string]string) []string {
@@ -146,4 +138,9 @@ func sortedKeys(m map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// Creates reports whether the change creates its table.
+func (c Change) Creates() bool {
+	return slices.ContainsFunc(c.Expand, func(o Operation) bool { return o.CreateTable != nil })
 }

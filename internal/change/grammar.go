@@ -93,6 +93,50 @@ func checkQuery(sql string) error {
 	return writes
 }
 
+// checkIndexed tells what keeps sql from being one element of an index.
+func checkIndexed(sql string) error {
+	all, err := statements("create index on t (" + sql + "\n)")
+	if err != nil {
+		return err
+	}
+	if len(all) != 1 {
+		return fmt.Errorf("expected one expression, observed %d statements", len(all))
+	}
+	index, _ := all[0]["IndexStmt"].(node)
+	if params, _ := index["indexParams"].([]any); len(params) != 1 || index["whereClause"] != nil || index["options"] != nil {
+		return errors.New("expected one expression")
+	}
+	return nil
+}
+
+// referenced are the columns that an expression, or an element of an index,
+// names; none where it is not understood.
+func referenced(sql string) (columns []string) {
+	all, err := statements("create index on t ((" + sql + "\n))")
+	if err != nil {
+		if all, err = statements("create index on t (" + sql + "\n)"); err != nil {
+			return nil
+		}
+	}
+	for _, st := range all {
+		walk(st, func(kind string, n node) {
+			switch kind {
+			case "ColumnRef":
+				if fields, _ := n["fields"].([]any); len(fields) > 0 {
+					last, _ := fields[len(fields)-1].(node)["String"].(node)
+					name, _ := last["sval"].(string)
+					columns = append(columns, name)
+				}
+			case "IndexElem":
+				if name, _ := n["name"].(string); name != "" {
+					columns = append(columns, name)
+				}
+			}
+		})
+	}
+	return columns
+}
+
 // problem is something wrong with an expression.
 type problem struct {
 	message string

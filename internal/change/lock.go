@@ -1,26 +1,61 @@
 package change
 
+// What a step locks, as a plan tells people.
+const (
+	locksNothing   = "nothing of yours"
+	locksReads     = "nothing: reads"
+	locksRows      = "rows of one batch at a time"
+	locksAll       = "access exclusive on the table, an instant"
+	locksWriters   = "share row exclusive on the table, an instant"
+	locksNobody    = "share update exclusive: readers and writers go on"
+	locksReference = "share row exclusive on both tables, an instant; then a scan while readers and writers go on"
+	locksScan      = "access exclusive on the table, an instant; then a scan while readers and writers go on"
+)
+
 // Lock says what a step locks, and for how long, as a plan tells people.
-func (k StepKind) Lock() string {
-	switch k {
-	case Prepare:
-		return "nothing of yours"
-	case AddColumns:
-		return "access exclusive on the table, an instant"
-	case Synchronise:
-		return "share row exclusive on the table, an instant"
-	case Backfill:
-		return "rows of one batch at a time"
-	case BuildIndex:
-		return "share update exclusive: readers and writers go on"
-	case Verifying, Begin:
-		return "nothing: reads"
+func (s Step) Lock() string {
+	switch s.Kind {
+	case Prepare, Finish, Turn, Reverted:
+		return locksNothing
+	case AddColumns, Drop, Hide, Undo:
+		return locksAll
+	case Synchronise, Watch:
+		return locksWriters
+	case Backfill, Fill:
+		return locksRows
+	case Verifying, Begin, Keep:
+		return locksReads
 	case DropIndexes:
-		return "share update exclusive: readers and writers go on"
-	case Archive:
-		return "share row exclusive on the table, an instant, then reads"
-	case Drop:
-		return "access exclusive on the table, an instant"
+		return locksNobody
+	case ArchiveRows:
+		return locksWriters + ", then reads"
+	case Operate:
+		return s.Operation.lock()
 	}
 	return "unknown"
+}
+
+func (o Operation) lock() string {
+	switch o.Kind() {
+	case OpCreateIndex, OpDropIndex:
+		return locksNobody
+	case OpAddUnique:
+		return locksNobody + "; then access exclusive, an instant"
+	case OpAddForeignKey:
+		return locksReference
+	case OpAddCheck, OpSetNotNull:
+		return locksScan
+	case OpCreateTable, OpCreateView, OpAddEnumValue:
+		return locksNothing
+	case OpReplaceView, OpDropView:
+		return "access exclusive on the view, an instant"
+	case OpDropFunction:
+		return "the function, an instant"
+	case OpDropSequence:
+		return "access exclusive on the sequence, an instant"
+	case OpSQL:
+		return "what the statements lock; plan --rehearse shows it"
+	default:
+		return locksAll
+	}
 }

@@ -54,7 +54,7 @@ func TestParseReadsTheExample(t *testing.T) {
 	for _, s := range append(change.ExpandSteps(c), change.ContractSteps(c)...) {
 		kinds = append(kinds, s.Kind)
 	}
-	want := []change.StepKind{"prepare", "add_columns", "sync", "backfill", "create_index", "verify", "begin", "drop_indexes", "archive", "drop"}
+	want := []change.StepKind{"prepare", "add_columns", "sync", "backfill", "operation", "verify", "begin", "drop_indexes", "archive", "drop"}
 	if diff := cmp.Diff(want, kinds); diff != "" {
 		t.Error(diff)
 	}
@@ -91,19 +91,19 @@ sync:
     street: "now()"
 contract:
   - drop_column: stret
-hide_for: 1h
+quiet_for: -1h
 `
 	_, err := change.Parse("c.yaml", []byte(file))
 	want := []string{
 		"c.yaml:2:1: unknown key",
 		"c.yaml:3:8: table: name",
 		`c.yaml:5:43: type "text; drop table address"`,
-		"c.yaml:6:5: drop_column breaks the running revision",
+		`c.yaml:6:18: drop_column "street" breaks the running revision`,
 		`c.yaml:7:24: column "street_name" is added twice`,
 		"c.yaml:7:43: type \"bigserial\"",
 		`column "house_number" is not added by this change`,
 		`column "stret" is not on the old side of sync; did you mean "street"?`,
-		"hide_for",
+		"quiet_for",
 	}
 	text := ""
 	if err != nil {

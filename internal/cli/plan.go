@@ -207,7 +207,7 @@ func planChange(c phase.ChangePreview) report.PlanChange {
 		Backfill: f.Backfill, Warnings: f.Warnings,
 	}
 	for _, s := range change.ExpandSteps(c.Change) {
-		p.Steps = append(p.Steps, report.PlanLock{Step: s.ID, Lock: s.Kind.Lock()})
+		p.Steps = append(p.Steps, report.PlanLock{Step: s.ID, Lock: s.Lock()})
 	}
 	for _, column := range c.Change.Dropped() {
 		p.Drops = append(p.Drops, "column "+column)

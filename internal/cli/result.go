@@ -71,7 +71,7 @@ func schemaOf(res phase.Result) string {
 	}
 	for id, p := range res.State.Changes {
 		switch p.State {
-		case rollout.Expanding, rollout.Expanded:
+		case rollout.Expanding, rollout.Expanded, rollout.Reverting, rollout.Hidden, rollout.Restoring:
 			return fmt.Sprintf("change %s is %s, the schema serves the old form", id, p.State)
 		case rollout.Contracting, rollout.Contracted:
 			return fmt.Sprintf("change %s is %s, the schema serves the new form", id, p.State)

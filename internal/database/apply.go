@@ -2,9 +2,7 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -38,15 +36,7 @@ func (db *DB) apply(ctx context.Context, s *session, c change.Change, step chang
 	if step.Kind == change.Prepare {
 		return db.prepare(ctx, s, c)
 	}
-	work, states := "expand", []rollout.ChangeState{rollout.Expanding, rollout.Expanded}
-	contract := slices.Contains([]change.StepKind{change.Begin, change.DropIndexes, change.Archive, change.Drop}, step.Kind)
-	if contract {
-		work, states = "contract", []rollout.ChangeState{rollout.Contracting, rollout.Contracted}
-		if step.Kind == change.Begin {
-			states = append(states, rollout.Expanded)
-		}
-	}
-	st, err := admit(ctx, s, c, work, states...)
+	st, err := admit(ctx, s, c, string(step.Part), follows(step)...)
 	if err != nil {
 		return change.Evidence{}, err
 	}
@@ -57,121 +47,57 @@ func (db *DB) apply(ctx context.Context, s *session, c change.Change, step chang
 		e, _, err := finished(ctx, s, c.ID, step.ID)
 		return e, err
 	}
-	if contract {
-		return db.applyContract(ctx, s, c, st, step, progress)
+	w := work{db: db, s: s, change: c, standing: st, step: step, progress: progress}
+	switch step.Part {
+	case change.PartExpand:
+		return w.expand(ctx)
+	case change.PartContract:
+		return w.contract(ctx)
+	case change.PartRevert:
+		return w.revert(ctx)
 	}
-	return db.applyExpand(ctx, s, c, st, step, progress)
+	return change.Evidence{}, fmt.Errorf("no part %q", step.Part)
 }
 
-func (db *DB) applyExpand(ctx context.Context, s *session, c change.Change, st standing, step change.Step, progress func(change.Progress)) (change.Evidence, error) {
-	switch step.Kind {
+// follows are the states of a change in which a step makes sense.
+func follows(step change.Step) []rollout.ChangeState {
+	switch step.Part {
+	case change.PartContract:
+		states := []rollout.ChangeState{rollout.Contracting, rollout.Contracted}
+		if step.Kind == change.Begin || step.Kind == change.Hide {
+			states = append(states, rollout.Expanded, rollout.Hidden)
+		}
+		return states
+	case change.PartRevert:
+		states := []rollout.ChangeState{rollout.Reverting}
+		if step.Kind == change.Turn {
+			states = append(states, rollout.Expanding, rollout.Expanded)
+		}
+		return states
+	case change.PartExpand:
+	}
+	return []rollout.ChangeState{rollout.Expanding, rollout.Expanded}
+}
+
+func (w work) expand(ctx context.Context) (change.Evidence, error) {
+	switch w.step.Kind {
 	case change.AddColumns:
-		return db.addColumns(ctx, s, c)
+		return w.addColumns(ctx)
 	case change.Synchronise:
-		return db.synchronise(ctx, s, c, st)
+		return w.db.synchronise(ctx, w.s, w.change, w.standing)
+	case change.Watch:
+		return w.watch(ctx)
 	case change.Backfill:
-		return db.backfill(ctx, s, c, st, progress)
-	case change.BuildIndex:
-		if step.Index == nil {
-			return change.Evidence{}, errors.New("a step without its index")
-		}
-		return db.buildIndex(ctx, s, c, step, progress)
+		return w.db.backfill(ctx, w.s, w.change, w.standing, w.progress)
+	case change.Fill:
+		return w.fill(ctx)
+	case change.Operate:
+		return w.operate(ctx)
 	case change.Verifying:
-		return db.conclude(ctx, s, c, st, progress)
+		return w.db.conclude(ctx, w.s, w.change, w.standing, w.progress)
 	default:
-		return change.Evidence{}, fmt.Errorf("no step of kind %q", step.Kind)
+		return change.Evidence{}, fmt.Errorf("no step of kind %q in expand", w.step.Kind)
 	}
-}
-
-// addColumns adds all columns in one statement.
-func (db *DB) addColumns(ctx context.Context, s *session, c change.Change) (change.Evidence, error) {
-	e := change.Evidence{Step: string(change.AddColumns)}
-	t, err := resolveTable(ctx, s, c)
-	if err != nil {
-		return e, err
-	}
-	return e, db.inTransaction(ctx, s, "table "+t.ident(), func(tx pgx.Tx) error {
-		if err := s.describe(ctx, tx, &t); err != nil {
-			return err
-		}
-		statement, err := s.additions(ctx, tx, c, t)
-		if err != nil || statement == "" {
-			return err
-		}
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("add the columns: %w", err)
-		}
-		// New columns are empty, whatever was filled in before.
-		if _, err := tx.Exec(ctx, `delete from gapless.checkpoint where change = $1`, c.ID); err != nil {
-			return fmt.Errorf("begin the backfill anew: %w", err)
-		}
-		e.Detail = statement
-		return finish(ctx, tx, c.ID, e)
-	})
-}
-
-// additions is the statement that adds the columns that are missing. A column
-// that is there must be as the change wants it.
-func (s *session) additions(ctx context.Context, tx pgx.Tx, c change.Change, t table) (string, error) {
-	var parts []string
-	for _, a := range c.Added() {
-		wanted, err := s.typeName(ctx, tx, a.Type)
-		if err != nil {
-			return "", err
-		}
-		there, ok := t.column(a.Name)
-		if !ok {
-			parts = append(parts, fmt.Sprintf("add column %s %s", ident(a.Name), wanted))
-			continue
-		}
-		if reason := unlike(there, wanted); reason != "" {
-			return "", &RefusedError{Change: c.ID, Reasons: []string{fmt.Sprintf("column %q is there already, %s", a.Name, reason)},
-				Remedy: "give the new column another name"}
-		}
-	}
-	if len(parts) == 0 {
-		return "", nil
-	}
-	return fmt.Sprintf("alter table %s %s", t.ident(), comma(parts)), nil
-}
-
-// unlike tells how a column differs from one that expand would add.
-func unlike(c column, wanted string) string {
-	switch {
-	case c.sqlType != wanted:
-		return fmt.Sprintf("of type %s, wanted %s", c.sqlType, wanted)
-	case c.notNull:
-		return "and takes no NULL"
-	case c.def != "" || c.identity:
-		return "with a default"
-	case c.generated:
-		return "and generated"
-	}
-	return ""
-}
-
-// typeName is a type's qualified name. It is looked up as the application
-// means it.
-func (s *session) typeName(ctx context.Context, tx pgx.Tx, sqlType string) (name string, err error) {
-	err = pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error {
-		if err := s.asApplication(ctx, inner); err != nil {
-			return err
-		}
-		if _, err := inner.Exec(ctx, fmt.Sprintf("create temp table gapless_type (of_type %s\n) on commit drop", sqlType)); err != nil {
-			return fmt.Errorf("type %s: %w", sqlType, err)
-		}
-		if _, err := inner.Exec(ctx, `set local search_path = pg_catalog, pg_temp`); err != nil {
-			return fmt.Errorf("set the search path: %w", err)
-		}
-		err := inner.QueryRow(ctx, `select format_type(atttypid, atttypmod) from pg_attribute
-			where attrelid = 'pg_temp.gapless_type'::regclass and attnum = 1`).Scan(&name)
-		if err != nil {
-			return fmt.Errorf("type %s: %w", sqlType, err)
-		}
-		_, err = inner.Exec(ctx, `drop table pg_temp.gapless_type`)
-		return err
-	})
-	return name, err
 }
 
 // synchronise makes the functions and triggers that keep R from then on.

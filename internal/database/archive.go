@@ -35,7 +35,7 @@ func (a *archiver) columns() []column {
 }
 
 func (db *DB) archive(ctx context.Context, s *session, r relation, progress func(change.Progress)) (change.Evidence, error) {
-	e := change.Evidence{Step: string(change.Archive)}
+	e := change.Evidence{Step: string(change.ArchiveRows)}
 	a := archiver{db: db, s: s, r: r}
 	begun := db.options.Now()
 	if err := a.prepare(ctx); err != nil {
@@ -80,7 +80,7 @@ func (a *archiver) prepare(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, `insert into gapless.archive (change, archive_table) values ($1, $2)`, r.change.ID, a.table()); err != nil {
 			return fmt.Errorf("begin the archive: %w", err)
 		}
-		_, err = tx.Exec(ctx, `insert into gapless.checkpoint (change, step, part) values ($1, $2, 0)`, r.change.ID, string(change.Archive))
+		_, err = tx.Exec(ctx, `insert into gapless.checkpoint (change, step, part) values ($1, $2, 0)`, r.change.ID, string(change.ArchiveRows))
 		if err != nil {
 			return fmt.Errorf("begin the archive: %w", err)
 		}
@@ -176,7 +176,7 @@ func (a *archiver) copy(ctx context.Context, progress func(change.Progress)) err
 		if err != nil {
 			return err
 		}
-		p := change.Progress{Step: string(change.Archive), Done: min(n, total), Total: total}
+		p := change.Progress{Step: string(change.ArchiveRows), Done: min(n, total), Total: total}
 		if seconds := a.db.options.Now().Sub(begun).Seconds(); seconds > 0 {
 			p.Rate = float64(n) / seconds
 		}
@@ -194,7 +194,7 @@ func (a *archiver) chunk(ctx context.Context, tx pgx.Tx, n int) (rows int64, don
 	}
 	var reached []string
 	err = tx.QueryRow(ctx, `select reached, done, rows from gapless.checkpoint where change = $1 and step = $2 and part = 0 for update`,
-		r.change.ID, string(change.Archive)).Scan(&reached, &done, &rows)
+		r.change.ID, string(change.ArchiveRows)).Scan(&reached, &done, &rows)
 	if err != nil {
 		return 0, false, fmt.Errorf("read how far the archive is: %w", err)
 	}
@@ -214,7 +214,7 @@ func (a *archiver) chunk(ctx context.Context, tx pgx.Tx, n int) (rows int64, don
 		return 0, false, err
 	}
 	_, err = tx.Exec(ctx, `update gapless.checkpoint set reached = coalesce($3, reached), rows = rows + $4, done = $5, at = clock_timestamp()
-		where change = $1 and step = $2 and part = 0`, r.change.ID, string(change.Archive), next.upper, copied, last)
+		where change = $1 and step = $2 and part = 0`, r.change.ID, string(change.ArchiveRows), next.upper, copied, last)
 	if err != nil {
 		return 0, false, fmt.Errorf("move the checkpoint: %w", err)
 	}

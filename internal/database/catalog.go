@@ -52,9 +52,12 @@ type table struct {
 	schema, name string
 	kind         string // of pg_class
 	rowSecurity  bool
-	inherits     bool
-	columns      []column
-	key          key
+	// forcedSecurity tells that its policies hold for its owner, too.
+	forcedSecurity bool
+	partition      bool // of another table
+	inherits       bool // or is inherited from; partitions and partitioned tables do
+	columns        []column
+	key            key
 }
 
 func (t table) ident() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
@@ -96,12 +99,29 @@ func (e *NoTableError) Hint() string {
 	return "give the schema too, or correct the search path of the role"
 }
 
-// resolveTable finds the change's table, on the application's search path where
-// its name has no schema.
+// tableOf finds the change's table; there is false where it has none, or none
+// yet.
+func tableOf(ctx context.Context, s *session, c change.Change) (t table, there bool, err error) {
+	if c.Table == "" {
+		return table{}, false, nil
+	}
+	t, err = resolveTable(ctx, s, c)
+	if _, missing := errors.AsType[*NoTableError](err); missing && c.Creates() {
+		return table{}, false, nil
+	}
+	return t, err == nil, err
+}
+
+// resolveTable finds the change's table: the one that it was registered with,
+// else by its name, on the application's search path where that has no schema.
 func resolveTable(ctx context.Context, s *session, c change.Change) (table, error) {
 	name, err := change.ParseTable(c.Table)
 	if err != nil {
 		return table{}, fmt.Errorf("change %s: %w", c.ID, err)
+	}
+	st, err := standingOf(ctx, s, c.ID)
+	if err != nil {
+		return table{}, err
 	}
 	var t table
 	// The path is set for the one look only.
@@ -114,11 +134,11 @@ func resolveTable(ctx context.Context, s *session, c change.Change) (table, erro
 			parts = pgx.Identifier{name.Schema, name.Name}
 		}
 		row := tx.QueryRow(ctx, `
-			select c.oid, n.nspname, c.relname, c.relkind::text, c.relrowsecurity,
-			       c.relispartition or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
+			select c.oid, n.nspname, c.relname, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity,
+			       c.relispartition, exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
 			from pg_class c join pg_namespace n on n.oid = c.relnamespace
-			where c.oid = to_regclass($1)`, parts.Sanitize())
-		return row.Scan(&t.oid, &t.schema, &t.name, &t.kind, &t.rowSecurity, &t.inherits)
+			where c.oid = coalesce((select oid from pg_class where oid = $2), to_regclass($1))`, parts.Sanitize(), st.relation)
+		return row.Scan(&t.oid, &t.schema, &t.name, &t.kind, &t.rowSecurity, &t.forcedSecurity, &t.partition, &t.inherits)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return table{}, s.noTable(ctx, c, name)

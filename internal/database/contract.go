@@ -12,24 +12,43 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-func (db *DB) applyContract(ctx context.Context, s *session, c change.Change, st standing, step change.Step, progress func(change.Progress)) (change.Evidence, error) {
-	if step.Kind == change.Begin {
-		return db.begin(ctx, s, c, st, progress)
+func (w work) contract(ctx context.Context) (change.Evidence, error) {
+	switch w.step.Kind {
+	case change.Hide:
+		return w.hide(ctx)
+	case change.Begin:
+		return w.db.begin(ctx, w.s, w.change, w.standing, w.progress)
+	case change.Operate:
+		return w.operate(ctx)
+	case change.Finish:
+		return w.finish(ctx)
+	default:
 	}
-	r, err := s.relation(ctx, c, st)
+	r, err := w.s.relation(ctx, w.change, w.standing)
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	switch step.Kind {
+	switch w.step.Kind {
 	case change.DropIndexes:
-		return db.dropIndexes(ctx, s, r, progress)
-	case change.Archive:
-		return db.archive(ctx, s, r, progress)
+		return w.db.dropIndexes(ctx, w.s, r, w.progress)
+	case change.ArchiveRows:
+		return w.db.archive(ctx, w.s, r, w.progress)
 	case change.Drop:
-		return db.drop(ctx, s, r)
+		return w.db.drop(ctx, w.s, r)
 	default:
-		return change.Evidence{}, fmt.Errorf("no step of kind %q", step.Kind)
+		return change.Evidence{}, fmt.Errorf("no step of kind %q in contract", w.step.Kind)
 	}
+}
+
+// finish ends a contract that drops no column.
+func (w work) finish(ctx context.Context) (change.Evidence, error) {
+	e := change.Evidence{Step: w.step.ID}
+	return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
+		if err := move(ctx, tx, w.change.ID, rollout.Contracted, rollout.Contracting); err != nil {
+			return err
+		}
+		return finish(ctx, tx, w.change.ID, e)
+	})
 }
 
 // begin verifies once more that the new form has everything, refuses while
@@ -42,6 +61,16 @@ func (db *DB) begin(ctx context.Context, s *session, c change.Change, st standin
 	}
 	if e.Step = string(change.Begin); !e.Passed() {
 		return e, &change.UnverifiedError{Change: c.ID, Evidence: e}
+	}
+	if len(c.Dropped()) == 0 {
+		return e, pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error {
+			if st.state == rollout.Expanded {
+				if err := move(ctx, tx, c.ID, rollout.Contracting, rollout.Expanded); err != nil {
+					return err
+				}
+			}
+			return finish(ctx, tx, c.ID, e)
+		})
 	}
 	return e, db.inTransaction(ctx, s, "table "+v.r.table.ident(), func(tx pgx.Tx) error {
 		if st.state == rollout.Contracting { // what it may take along is settled
@@ -161,7 +190,7 @@ func (s *session) named(ctx context.Context, q querier, r relation, bodies bool)
 func (db *DB) drop(ctx context.Context, s *session, r relation) (change.Evidence, error) {
 	e := change.Evidence{Step: string(change.Drop)}
 	a := archiver{db: db, s: s, r: r}
-	_, done, err := finished(ctx, s, r.change.ID, string(change.Archive))
+	_, done, err := finished(ctx, s, r.change.ID, string(change.ArchiveRows))
 	if err != nil {
 		return e, err
 	}

@@ -84,7 +84,11 @@ func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
 		if _, ok := q.t.column(a.Name); ok {
 			continue
 		}
-		refusal, err := q.try(ctx, fmt.Sprintf("alter table %s add column %s %s\n", q.temp(), ident(a.Name), a.Type))
+		sqlType := a.Type
+		if like, ok := q.t.column(a.Like); ok {
+			sqlType = like.declared()
+		}
+		refusal, err := q.try(ctx, fmt.Sprintf("alter table %s add column %s %s\n", q.temp(), ident(a.Name), sqlType))
 		if err != nil {
 			return "", err
 		}

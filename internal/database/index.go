@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,49 +51,87 @@ func (s *session) findIndex(ctx context.Context, t table, name string, columns [
 	return f, nil
 }
 
-// buildIndex builds an index without blocking writers. What an attempt before
+// createIndex builds an index without blocking writers. What an attempt before
 // left invalid is dropped first; one that another session is still building,
 // such as that of a runner that was killed, is waited for.
-func (db *DB) buildIndex(ctx context.Context, s *session, c change.Change, step change.Step, progress func(change.Progress)) (change.Evidence, error) {
-	e := change.Evidence{Step: step.ID}
-	t, err := resolveTable(ctx, s, c)
+type createIndex struct{ unbuilt }
+
+func (createIndex) look(_ context.Context, i *inspector, o change.Operation) error {
+	index := *o.CreateIndex
+	if index.Unique || index.Where != "" || len(index.On)+len(index.Include) > 0 || index.Method != "" {
+		i.refuse("create_index %s: only plain indexes on columns are supported yet", o.Name())
+	}
+	for _, name := range index.Columns {
+		_, there := i.t.column(name)
+		if !there && !slices.ContainsFunc(i.c.Added(), func(a change.AddColumn) bool { return a.Name == name }) {
+			i.refuse("create_index: table %s has no column %q", i.t.ident(), name)
+		}
+	}
+	return nil
+}
+
+func (createIndex) do(ctx context.Context, w work) (change.Evidence, error) {
+	e := change.Evidence{Step: w.step.ID}
+	t, err := w.table(ctx)
 	if err != nil {
 		return e, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, db.options.IndexTimeout)
-	defer cancel()
-	name := indexName(t, *step.Index)
+	index := *w.step.Operation.CreateIndex
+	name := indexName(t, index)
 	object := pgx.Identifier{t.schema, name}.Sanitize()
-	create := fmt.Sprintf("create index concurrently %s on %s (%s)", ident(name), t.ident(), quoted(step.Index.Columns))
-	begun := db.options.Now()
+	create := fmt.Sprintf("create index concurrently %s on %s (%s)", ident(name), t.ident(), quoted(index.Columns))
+	begun := w.db.options.Now()
 	for n := 1; ; n++ {
-		found, err := s.findIndex(ctx, t, name, step.Index.Columns)
+		found, err := w.s.findIndex(ctx, t, name, index.Columns)
 		switch {
 		case err != nil:
 			return e, err
 		case found.there && !found.like:
-			return e, &RefusedError{Change: c.ID, Reasons: []string{fmt.Sprintf("index %s is there already, and another one", object)},
+			return e, &RefusedError{Change: w.change.ID, Reasons: []string{fmt.Sprintf("index %s is there already, and another one", object)},
 				Remedy: "give the index another name"}
 		case found.valid:
-			e.Detail, e.Seconds = create, db.options.Now().Sub(begun).Seconds()
-			return e, pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error { return finish(ctx, tx, c.ID, e) })
+			e.Detail, e.Seconds = create, w.db.options.Now().Sub(begun).Seconds()
+			return w.done(ctx, e)
 		case found.builder != 0:
-			progress(change.Progress{Step: step.ID, Note: fmt.Sprintf("pid %d is still building it", found.builder)})
+			w.progress(change.Progress{Step: w.step.ID, Note: fmt.Sprintf("pid %d is still building it", found.builder)})
 			if err := pause(ctx, time.Second); err != nil {
 				return e, fmt.Errorf("wait for pid %d to build index %s: %w", found.builder, object, err)
 			}
 			continue
-		case n > db.options.Attempts:
+		case n > w.db.options.Attempts:
 			return e, fmt.Errorf("index %s is still invalid after %d attempts", object, n-1)
 		}
 		statement := create
 		if found.there {
 			statement = "drop index concurrently " + object
 		}
-		if err := db.concurrently(ctx, s, step.ID, object, statement, progress); err != nil {
+		if err := w.concurrently(ctx, object, statement); err != nil {
 			return e, err
 		}
 	}
+}
+
+func (createIndex) verify(ctx context.Context, w work) ([]change.CheckResult, error) {
+	t, err := w.table(ctx)
+	if err != nil {
+		return nil, err
+	}
+	index := *w.step.Operation.CreateIndex
+	name := indexName(t, index)
+	f, err := w.s.findIndex(ctx, t, name, index.Columns)
+	if err != nil {
+		return nil, err
+	}
+	return []change.CheckResult{inForce("index "+name+" is valid", f.valid && f.like)}, nil
+}
+
+// inForce is a check of something that is there or not.
+func inForce(name string, is bool) change.CheckResult {
+	r := change.CheckResult{Name: name, Allowed: "1", Passed: is}
+	if is {
+		r.Observed = 1
+	}
+	return r
 }
 
 func quoted(names []string) string {

@@ -37,14 +37,18 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	if st.state != rollout.Absent && st.digest != c.Digest {
 		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
 	}
-	t, err := resolveTable(ctx, s, c)
+	t, there, err := tableOf(ctx, s, c)
 	if err != nil {
 		return facts, err
 	}
 	i := inspector{db: db, s: s, c: c, t: t, st: st, facts: &facts}
-	for _, look := range []func(context.Context) error{
-		i.size, i.kind, i.columns, i.triggers, i.publications, i.sessions, i.indexes, i.structure, i.mapping, i.estimate, i.dependents,
-	} {
+	looks := []func(context.Context) error{i.server, i.operations, i.structure}
+	if there {
+		looks = []func(context.Context) error{
+			i.server, i.size, i.kind, i.columns, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
+		}
+	}
+	for _, look := range looks {
 		if err := look(ctx); err != nil {
 			return facts, err
 		}
@@ -52,6 +56,8 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	return facts, nil
 }
 
+// inspector is one look at what a change is about to meet. The table is zero
+// for a change that has none, or none yet.
 type inspector struct {
 	db    *DB
 	s     *session
@@ -59,6 +65,43 @@ type inspector struct {
 	t     table
 	st    standing
 	facts *change.Facts
+	// touched are definitions besides the table's that an approval is bound to.
+	touched []string
+}
+
+// touches binds an approval to a definition besides the table's.
+func (i *inspector) touches(definition string) { i.touched = append(i.touched, definition) }
+
+// server says which version it is.
+func (i *inspector) server(ctx context.Context) error {
+	err := i.s.QueryRow(ctx, `select current_setting('server_version')`).Scan(&i.facts.ServerVersion)
+	if err != nil {
+		return fmt.Errorf("ask the server for its version: %w", err)
+	}
+	return nil
+}
+
+// operations has each operation's recipe look. What is done already is not
+// looked at again.
+func (i *inspector) operations(ctx context.Context) error {
+	var ahead []change.Operation
+	switch i.st.state {
+	case rollout.Absent, rollout.Expanding:
+		ahead = slices.Concat(i.c.Expand, i.c.Contract)
+	case rollout.Expanded, rollout.Hidden, rollout.Contracting:
+		ahead = i.c.Contract
+	case rollout.Reverting, rollout.Contracted, rollout.Restoring:
+	}
+	for _, o := range ahead {
+		r, err := recipeOf(o.Kind())
+		if err != nil {
+			return err
+		}
+		if err := r.look(ctx, i, o); err != nil {
+			return fmt.Errorf("%s %s: %w", o.Kind(), o.Name(), err)
+		}
+	}
+	return nil
 }
 
 func (i *inspector) refuse(format string, args ...any) {
@@ -74,8 +117,7 @@ func (i *inspector) size(ctx context.Context) (err error) {
 	if i.facts.Rows, err = i.s.estimateRows(ctx, i.t); err != nil {
 		return err
 	}
-	err = i.s.QueryRow(ctx, `select current_setting('server_version'), pg_table_size($1::oid)`, i.t.oid).
-		Scan(&i.facts.ServerVersion, &i.facts.Bytes)
+	err = i.s.QueryRow(ctx, `select pg_table_size($1::oid)`, i.t.oid).Scan(&i.facts.Bytes)
 	if err != nil {
 		return fmt.Errorf("measure %s: %w", i.t.ident(), err)
 	}
@@ -152,17 +194,6 @@ func (i *inspector) columns(ctx context.Context) error {
 			i.warn("column %q has a default that gives another value each time: an INSERT that leaves it out cannot be told from one that names it", name)
 		}
 	}
-	for _, o := range i.c.Expand {
-		if o.CreateIndex == nil {
-			continue
-		}
-		for _, name := range o.CreateIndex.Columns {
-			_, there := i.t.column(name)
-			if !there && !slices.ContainsFunc(i.c.Added(), func(a change.AddColumn) bool { return a.Name == name }) {
-				i.refuse("create_index: table %s has no column %q", i.t.ident(), name)
-			}
-		}
-	}
 	return i.added(ctx)
 }
 
@@ -182,7 +213,7 @@ func (i *inspector) added(ctx context.Context) error {
 				i.refuse("column %q is there already", a.Name)
 				continue
 			}
-			wanted, err := i.s.typeName(ctx, tx, a.Type)
+			wanted, err := i.s.typeOf(ctx, tx, i.t, a)
 			if err != nil {
 				return err
 			}
@@ -311,44 +342,6 @@ func (i *inspector) estimate(ctx context.Context) error {
 	return nil
 }
 
-// structure digests what the table consists of and gapless did not add, so that
-// an approval does not outlive what was approved.
-func (i *inspector) structure(ctx context.Context) error {
-	added := make([]string, 0, len(i.c.Expand))
-	for _, a := range i.c.Added() {
-		added = append(added, a.Name)
-	}
-	rows, err := i.s.Query(ctx, `
-		select line from (
-		  select format('column %I %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
-		    (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum)) as line
-		  from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped and attname <> all($2)
-		  union all select format('constraint %I %s', conname, pg_get_constraintdef(oid)) from pg_constraint where conrelid = $1
-		  union all select format('trigger %s', pg_get_triggerdef(oid)) from pg_trigger where tgrelid = $1 and not tgisinternal and tgname not like '~gapless\_%'
-		  union all select format('index %s', pg_get_indexdef(indexrelid)) from pg_index join pg_class c on c.oid = indexrelid where indrelid = $1 and c.relname <> all($3)
-		) as lines order by line collate "C"`, i.t.oid, added, i.ownIndexes())
-	if err != nil {
-		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
-	}
-	i.facts.StructureDigest = hash(i.t.ident() + "\n" + strings.Join(lines, "\n"))
-	return nil
-}
-
-// ownIndexes are the names of those that the change builds.
-func (i *inspector) ownIndexes() []string {
-	names := []string{}
-	for _, o := range i.c.Expand {
-		if o.CreateIndex != nil {
-			names = append(names, indexName(i.t, *o.CreateIndex))
-		}
-	}
-	return names
-}
-
 func (i *inspector) indexes(ctx context.Context) error {
 	rows, err := i.s.Query(ctx, `
 		select 'index', format('%I.%I', n.nspname, c.relname), pg_get_indexdef(c.oid)
@@ -365,18 +358,4 @@ func (i *inspector) indexes(ctx context.Context) error {
 		return fmt.Errorf("read the indexes of %s: %w", i.t.ident(), err)
 	}
 	return nil
-}
-
-// dependents names what contract would drop or trip over.
-func (i *inspector) dependents(ctx context.Context) (err error) {
-	if len(i.c.Dropped()) == 0 || i.st.state == rollout.Contracted {
-		return nil
-	}
-	i.facts.Dependents, err = i.s.dependents(ctx, i.s, i.t, i.c.Dropped(), true)
-	for _, d := range i.facts.Dependents {
-		if d.Fate == change.Blocks {
-			i.warn("contract waits for %s %s to let go of what it drops", d.Kind, d.Name)
-		}
-	}
-	return err
 }

@@ -133,7 +133,7 @@ func TestAnInvalidIndexIsRebuilt(t *testing.T) {
 	c := parse(t, exampleID, example)
 	steps := change.ExpandSteps(c)
 	build := steps[4]
-	if build.Kind != change.BuildIndex {
+	if build.Kind != change.Operate {
 		t.Fatal(build.Kind)
 	}
 	s.run(t, c, steps[:4])

@@ -6,8 +6,8 @@ create table if not exists gapless.change (
   id text primary key,
   digest text not null,
   name text not null,
-  relation regclass not null,
-  state text not null check (state in ('expanding', 'expanded', 'contracting', 'contracted')),
+  relation regclass,
+  state text not null check (state in ('expanding', 'expanded', 'reverting', 'hidden', 'contracting', 'contracted', 'restoring')),
   mapping jsonb,
   begun_at timestamptz not null default clock_timestamp(),
   expanded_at timestamptz,
@@ -17,6 +17,7 @@ create table if not exists gapless.change (
 );
 comment on table gapless.change is 'One row for each schema change ever begun here.';
 comment on column gapless.change.digest is 'SHA-256 of the change file: an edited file under the same name is refused.';
+comment on column gapless.change.relation is 'The table; null for a change without one, or before there is one.';
 comment on column gapless.change.mapping is 'The expressions of sync as PostgreSQL read them, every name qualified: {"forward": {...}, "backward": {...}}.';
 
 create table if not exists gapless.step (
@@ -28,6 +29,18 @@ create table if not exists gapless.step (
   primary key (change, step)
 );
 comment on table gapless.step is 'How far each change has come, and what each finished step observed.';
+
+create table if not exists gapless.log (
+  n bigint generated always as identity primary key,
+  at timestamptz not null default clock_timestamp(),
+  change text not null,
+  step text not null,
+  statement text not null,
+  seconds double precision not null,
+  role name not null default session_user,
+  application text not null default current_setting('application_name')
+);
+comment on table gapless.log is 'Every statement by which gapless changed a definition of this database, in order, noted in the transaction that ran it.';
 
 create table if not exists gapless.checkpoint (
   change text not null references gapless.change on delete cascade,

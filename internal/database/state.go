@@ -28,6 +28,9 @@ type standing struct {
 	state   rollout.ChangeState
 	digest  string
 	mapping mapping
+	// relation is the table's OID as it was registered; 0 for a change without
+	// a table, or before there is one.
+	relation uint32
 }
 
 // standingOf reads how far a change has come; absent if it was never begun.
@@ -41,8 +44,8 @@ func standingOf(ctx context.Context, q querier, id string) (standing, error) {
 		return st, nil
 	}
 	var encoded []byte
-	err := q.QueryRow(ctx, `select state, digest, mapping from gapless.change where id = $1`, id).
-		Scan(&st.state, &st.digest, &encoded)
+	err := q.QueryRow(ctx, `select state, digest, mapping, coalesce(relation::oid, 0) from gapless.change where id = $1`, id).
+		Scan(&st.state, &st.digest, &encoded, &st.relation)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return st, nil
 	}
@@ -141,7 +144,7 @@ func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.
 	if len(facts.Refusals) > 0 {
 		return e, &RefusedError{Change: c.ID, Reasons: facts.Refusals}
 	}
-	t, err := resolveTable(ctx, s, c)
+	t, _, err := tableOf(ctx, s, c)
 	if err != nil {
 		return e, err
 	}
@@ -150,7 +153,7 @@ func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.
 			return fmt.Errorf("make the schema gapless: %w", err)
 		}
 		_, err := tx.Exec(ctx, `
-			insert into gapless.change (id, digest, name, relation, state) values ($1, $2, $3, $4::oid, 'expanding')
+			insert into gapless.change (id, digest, name, relation, state) values ($1, $2, $3, nullif($4::oid, 0::oid), 'expanding')
 			on conflict (id) do nothing`, c.ID, c.Digest, c.Name, t.oid)
 		if err != nil {
 			return fmt.Errorf("register change %s: %w", c.ID, err)

@@ -20,18 +20,19 @@ import (
 func (db *DB) Usage(ctx context.Context, c change.Change, since time.Time) (change.Usage, error) {
 	var u change.Usage
 	err := db.with(ctx, c.ID, func(s *session) error {
-		st, err := admit(ctx, s, c, "usage", rollout.Absent, rollout.Expanding, rollout.Expanded, rollout.Contracting, rollout.Contracted)
+		st, err := admit(ctx, s, c, "usage", rollout.Absent, rollout.Expanding, rollout.Expanded,
+			rollout.Reverting, rollout.Hidden, rollout.Contracting, rollout.Contracted, rollout.Restoring)
 		if err != nil {
 			return err
 		}
 		switch st.state {
-		case rollout.Absent, rollout.Expanding:
+		case rollout.Absent, rollout.Expanding, rollout.Reverting, rollout.Restoring:
 			u.Unknown = []string{fmt.Sprintf("change %s is %s: nothing notes who writes the old form", c.ID, st.state)}
 			return nil
 		case rollout.Contracted: // nobody can
 			u.Quiet = true
 			return s.QueryRow(ctx, `select contracted_at from gapless.change where id = $1`, c.ID).Scan(&u.QuietSince)
-		case rollout.Expanded, rollout.Contracting:
+		case rollout.Expanded, rollout.Hidden, rollout.Contracting:
 		}
 		r, err := s.relation(ctx, c, st)
 		if err != nil {

@@ -90,12 +90,9 @@ func (v *verifier) run(ctx context.Context, st standing) (change.Evidence, error
 		}
 		v.e.Checks = append(v.e.Checks, result)
 	}
-	t, err := resolveTable(ctx, v.s, v.c)
-	if err != nil {
-		return v.e, err
-	}
-	v.columns(t)
-	if err := v.indexes(ctx, t); err != nil {
+	// What was admitted has this digest; so evidence is never of nothing.
+	v.e.Checks = append(v.e.Checks, inForce("registered under this digest", st.digest == v.c.Digest))
+	if err := v.operations(ctx, st); err != nil {
 		return v.e, err
 	}
 	v.e.Seconds = v.db.options.Now().Sub(v.begun).Seconds()
@@ -313,38 +310,35 @@ func (v *verifier) check(ctx context.Context, check change.Check) (change.CheckR
 	return result, nil
 }
 
-// columns verifies that what the change adds is there.
-func (v *verifier) columns(t table) {
-	added := v.c.Added()
-	if len(added) == 0 {
-		return
+// operations verifies that what expand made is there and in force.
+func (v *verifier) operations(ctx context.Context, st standing) error {
+	t, there, err := tableOf(ctx, v.s, v.c)
+	if err != nil {
+		return err
 	}
-	result := change.CheckResult{Name: "columns added and not there", Allowed: "0"}
-	for _, a := range added {
-		if _, there := t.column(a.Name); !there {
-			result.Observed++
+	if added := v.c.Added(); len(added) > 0 {
+		result := change.CheckResult{Name: "columns added and not there", Allowed: "0"}
+		for _, a := range added {
+			if _, found := t.column(a.Name); !there || !found {
+				result.Observed++
+			}
 		}
+		result.Passed = result.Observed == 0
+		v.e.Checks = append(v.e.Checks, result)
 	}
-	result.Passed = result.Observed == 0
-	v.e.Checks = append(v.e.Checks, result)
-}
-
-// indexes verifies that the change's indexes are there and valid.
-func (v *verifier) indexes(ctx context.Context, t table) error {
-	for _, o := range v.c.Expand {
-		if o.CreateIndex == nil {
+	for _, step := range change.ExpandSteps(v.c) {
+		if step.Kind != change.Operate {
 			continue
 		}
-		name := indexName(t, *o.CreateIndex)
-		f, err := v.s.findIndex(ctx, t, name, o.CreateIndex.Columns)
+		r, err := recipeOf(step.Operation.Kind())
 		if err != nil {
 			return err
 		}
-		result := change.CheckResult{Name: "index " + name + " is valid", Allowed: "1", Passed: f.valid && f.like}
-		if result.Passed {
-			result.Observed = 1
+		results, err := r.verify(ctx, work{db: v.db, s: v.s, change: v.c, standing: st, step: step, progress: v.progress})
+		if err != nil {
+			return fmt.Errorf("%s: %w", step.ID, err)
 		}
-		v.e.Checks = append(v.e.Checks, result)
+		v.e.Checks = append(v.e.Checks, results...)
 	}
 	return nil
 }

@@ -179,7 +179,7 @@ func (s *session) debts(own []rollout.File) ([]rollout.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the change owed by rollout %s: %w", st.Rollout, err)
 		}
-		if len(c.Contract) > 0 && st.ChangeOf(c.ID) != rollout.Contracted && !named(own, f.Name) {
+		if c.Contracts() && st.ChangeOf(c.ID) != rollout.Contracted && !named(own, f.Name) {
 			debts = append(debts, f)
 		}
 	}

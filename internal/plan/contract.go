@@ -46,7 +46,7 @@ func Owing(in Input) []change.Change {
 		all = append(all, in.Changes...)
 	}
 	return slices.DeleteFunc(all, func(c change.Change) bool {
-		return len(c.Contract) == 0 || in.State.ChangeOf(c.ID) == rollout.Contracted
+		return !c.Contracts() || in.State.ChangeOf(c.ID) == rollout.Contracted
 	})
 }
 

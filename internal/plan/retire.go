@@ -41,7 +41,7 @@ func settleOn(in Input) Decision {
 	}
 	var owed []string
 	for _, c := range append(in.Owed, in.Changes...) {
-		if len(c.Contract) > 0 {
+		if c.Contracts() {
 			owed = append(owed, c.ID)
 		}
 	}

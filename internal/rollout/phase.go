@@ -101,8 +101,11 @@ const (
 	Absent      ChangeState = "absent"
 	Expanding   ChangeState = "expanding"
 	Expanded    ChangeState = "expanded"
+	Reverting   ChangeState = "reverting" // what expand made is taken back
+	Hidden      ChangeState = "hidden"    // the old columns are there under other names
 	Contracting ChangeState = "contracting"
 	Contracted  ChangeState = "contracted"
+	Restoring   ChangeState = "restoring" // the old columns come back out of the archive
 )
 
 // ChangeRow says by which phase a change passes from one state to another.

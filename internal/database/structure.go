@@ -1,0 +1,64 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gapless-deploy/gapless/internal/change"
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
+
+// structure digests what the table consists of and gapless did not add, so that
+// an approval does not outlive what was approved.
+func (i *inspector) structure(ctx context.Context) error {
+	added := make([]string, 0, len(i.c.Expand))
+	for _, a := range i.c.Added() {
+		added = append(added, a.Name)
+	}
+	rows, err := i.s.Query(ctx, `
+		select line from (
+		  select format('column %I %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
+		    (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum)) as line
+		  from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped and attname <> all($2)
+		  union all select format('constraint %I %s', conname, pg_get_constraintdef(oid)) from pg_constraint where conrelid = $1
+		  union all select format('trigger %s', pg_get_triggerdef(oid)) from pg_trigger where tgrelid = $1 and not tgisinternal and tgname not like '~gapless\_%'
+		  union all select format('index %s', pg_get_indexdef(indexrelid)) from pg_index join pg_class c on c.oid = indexrelid where indrelid = $1 and c.relname <> all($3)
+		) as lines order by line collate "C"`, i.t.oid, added, i.ownIndexes())
+	if err != nil {
+		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
+	}
+	i.facts.StructureDigest = hash(i.t.ident() + "\n" + strings.Join(append(lines, i.touched...), "\n"))
+	return nil
+}
+
+// ownIndexes are the names of those that the change builds.
+func (i *inspector) ownIndexes() []string {
+	names := []string{}
+	for _, o := range i.c.Expand {
+		if o.CreateIndex != nil {
+			names = append(names, indexName(i.t, *o.CreateIndex))
+		}
+	}
+	return names
+}
+
+// dependents names what contract would drop or trip over.
+func (i *inspector) dependents(ctx context.Context) (err error) {
+	if len(i.c.Dropped()) == 0 || i.st.state == rollout.Contracted {
+		return nil
+	}
+	i.facts.Dependents, err = i.s.dependents(ctx, i.s, i.t, i.c.Dropped(), true)
+	for _, d := range i.facts.Dependents {
+		if d.Fate == change.Blocks {
+			i.warn("contract waits for %s %s to let go of what it drops", d.Kind, d.Name)
+		}
+	}
+	return err
+}
