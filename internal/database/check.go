@@ -106,7 +106,7 @@ func (r addCheck) undo(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.takeBack(ctx, t, want)
+	return w.withdraw(ctx, t, want)
 }
 
 func (r addCheck) verify(ctx context.Context, w work) ([]change.CheckResult, error) {

@@ -126,8 +126,8 @@ func violated(err error) bool {
 	return slices.Contains([]string{"23502", "23503", "23505", "23514"}, sqlState(err))
 }
 
-// takeBack drops a constraint that addConstraint made, and no other.
-func (w work) takeBack(ctx context.Context, t table, want wanted) (change.Evidence, error) {
+// withdraw drops a constraint that addConstraint made, and no other.
+func (w work) withdraw(ctx context.Context, t table, want wanted) (change.Evidence, error) {
 	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
 		there, err := w.s.findConstraint(ctx, tx, t, want.name)
 		if err != nil || !there.there() || there.definition != want.definition {

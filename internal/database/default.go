@@ -131,7 +131,7 @@ func (setDefault) do(ctx context.Context, w work) (change.Evidence, error) {
 		if !there {
 			return "", fmt.Errorf("table %s has no column %q", t.ident(), a.Column)
 		}
-		if err := w.keep(ctx, tx, archivedDefault, a.Column, c.def); err != nil {
+		if err := w.keepFirst(ctx, tx, archivedDefault, a.Column, c.def); err != nil {
 			return "", err
 		}
 		if c.def == read.def {
@@ -171,7 +171,7 @@ func (setDefault) undo(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
-	return w.forget(ctx, e, a.Column, archivedDefault)
+	return w.forgetKept(ctx, e, a.Column, archivedDefault)
 }
 
 func (setDefault) verify(ctx context.Context, w work) ([]change.CheckResult, error) {
@@ -218,7 +218,7 @@ func (dropDefault) do(ctx context.Context, w work) (change.Evidence, error) {
 		if !there || c.def == "" {
 			return "", nil
 		}
-		if err := w.keep(ctx, tx, "default", "of column "+c.ident(), c.def); err != nil {
+		if err := w.keepFirst(ctx, tx, "default", "of column "+c.ident(), c.def); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("alter table %s alter column %s drop default", t.ident(), c.ident()), nil

@@ -128,7 +128,7 @@ func (dropConstraint) do(ctx context.Context, w work) (change.Evidence, error) {
 		if !there.validated {
 			definition += notValid
 		}
-		if err := w.keep(ctx, tx, archivedConstraint, constraintName(t, name), definition); err != nil {
+		if err := w.keepFirst(ctx, tx, archivedConstraint, constraintName(t, name), definition); err != nil {
 			return "", err
 		}
 		if there.kind == "u" {
@@ -136,7 +136,7 @@ func (dropConstraint) do(ctx context.Context, w work) (change.Evidence, error) {
 			if err != nil {
 				return "", err
 			}
-			if err := w.keep(ctx, tx, archivedTail, constraintName(t, name), found.tail); err != nil {
+			if err := w.keepFirst(ctx, tx, archivedTail, constraintName(t, name), found.tail); err != nil {
 				return "", err
 			}
 		}
@@ -172,7 +172,7 @@ func (dropConstraint) undo(ctx context.Context, w work) (change.Evidence, error)
 	if err != nil {
 		return e, err
 	}
-	return w.forget(ctx, e, constraintName(t, name), archivedConstraint, archivedTail)
+	return w.forgetKept(ctx, e, constraintName(t, name), archivedConstraint, archivedTail)
 }
 
 // deferral is the end of a unique constraint's definition that its index does

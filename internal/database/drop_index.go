@@ -64,7 +64,7 @@ func (dropIndex) do(ctx context.Context, w work) (change.Evidence, error) {
 		if err := tx.QueryRow(ctx, `select pg_get_indexdef($1)`, found.oid).Scan(&definition); err != nil {
 			return fmt.Errorf("read index %s: %w", object, err)
 		}
-		return w.keep(ctx, tx, "index", object, definition)
+		return w.keepFirst(ctx, tx, "index", object, definition)
 	})
 	switch {
 	case err != nil:

@@ -77,7 +77,7 @@ func (dropNotNull) do(ctx context.Context, w work) (change.Evidence, error) {
 		if !g.own {
 			constraint = g.name
 		}
-		if err := w.keep(ctx, tx, archivedNotNull, name, constraint); err != nil {
+		if err := w.keepFirst(ctx, tx, archivedNotNull, name, constraint); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("alter table %s alter column %s drop not null", t.ident(), c.ident()), nil
@@ -103,7 +103,7 @@ func (dropNotNull) undo(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
-	return w.forget(ctx, e, name, archivedNotNull)
+	return w.forgetKept(ctx, e, name, archivedNotNull)
 }
 
 func (dropNotNull) verify(ctx context.Context, w work) ([]change.CheckResult, error) {

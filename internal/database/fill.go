@@ -3,122 +3,82 @@ package database
 import (
 	"context"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// fill gives a column that was added its default in the rows that were there
-// before: one value for each row. Rows that have one are never touched. Nobody
-// writes NULL into it yet, because nobody knows the column but gapless.
-func (w work) fill(ctx context.Context) (change.Evidence, error) {
-	e, done, err := finished(ctx, w.s, w.change.ID, w.step.ID)
-	if err != nil || done {
-		return e, err
-	}
-	a := *w.step.Operation.AddColumn
-	t, err := w.table(ctx)
-	if err != nil {
-		return e, err
-	}
-	wanted, _, err := w.s.additions(ctx, w.change, t)
-	if err != nil {
-		return e, err
-	}
-	i := slices.IndexFunc(wanted, func(added addition) bool { return added.name == a.Name })
-	if i < 0 {
-		return e, fmt.Errorf("column %q cannot be added any more", a.Name)
-	}
-	if wanted[i].inline {
-		return w.done(ctx, change.Evidence{Detail: "added with its default, which is the same for all rows"})
-	}
-	if a.NotNull {
-		e, err = w.forbidNull(ctx, t, a.Name, wanted[i].def, "")
-	} else {
-		e, err = w.fillNulls(ctx, t, a.Name, wanted[i].def, w.step.ID)
-	}
-	if err != nil {
-		return e, err
-	}
-	return w.done(ctx, e)
-}
+// mark tells our statements on the application's tables from its own in
+// pg_stat_statements.
+const mark = "/* gapless */ "
 
-// fillNulls gives the rows that have NULL in a column a value, part by part. The
-// walk goes on where one of the same name stopped. The sync triggers of any
-// change see what it writes.
-func (w work) fillNulls(ctx context.Context, t table, name, value, walk string) (e change.Evidence, err error) {
-	f := &filler{db: w.db, change: w.change.ID, step: walk, table: t, report: w.progress}
-	f.write = func(ctx context.Context, tx pgx.Tx, within span, _ bool) (int64, error) {
-		if err := f.beginBatch(ctx, tx, ""); err != nil {
-			return 0, err
-		}
-		condition, args := within.condition(t.key)
-		tag, err := tx.Exec(ctx, fmt.Sprintf(mark+"update %s set %[2]s = %s where %s and %[2]s is null", t.ident(), ident(name), value, condition), args...)
-		if err != nil {
-			return 0, fmt.Errorf("fill in column %q of %s: %w", name, t.ident(), err)
-		}
-		return tag.RowsAffected(), nil
-	}
-	if err := f.run(ctx, w.s); err != nil {
-		return e, err
-	}
-	e.Rows, e.Seconds = f.filled, w.db.options.Now().Sub(f.begun).Seconds()
-	if e.Seconds > 0 {
-		e.RowsPerSecond = float64(f.filled) / e.Seconds
-	}
-	return e, nil
-}
-
-// fills refuses what a column cannot be filled in through.
-func (i *inspector) fills(ctx context.Context, name string) error {
-	if len(i.t.key) == 0 {
-		i.refuse("column %q cannot be filled in: table %s has neither a primary key nor a unique index on columns that are not null", name, i.t.ident())
-	}
-	rows, err := i.s.Query(ctx, `
-		select t.tgname::text from pg_trigger t
-		where t.tgrelid = $1 and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgname not like '~gapless\_%' and t.tgtype & 16 <> 0
-		  and (cardinality(t.tgattr::int2[]) = 0
-		    or exists (select from pg_attribute a where a.attrelid = t.tgrelid and a.attname = $2 and a.attnum = any(t.tgattr::int2[])))
-		order by 1`, i.t.oid, name)
+// beginBatch makes a batch's settings. What it writes passes by the sync trigger
+// of the change of this name.
+func (f *filler) beginBatch(ctx context.Context, tx pgx.Tx, passes string, patience time.Duration) error {
+	// Whoever waits for one of our rows waits no longer for us than for the
+	// batch: we give up before the server looks for a deadlock, so that it is
+	// never the application's transaction that ends. A lost commit is lost
+	// together with its checkpoint.
+	_, err := tx.Exec(ctx, `
+		select set_config('gapless.backfill', $1, true), set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
+		  set_config('lock_timeout', least($2::bigint, setting::bigint / 2) || 'ms', true), set_config('statement_timeout', $3, true)
+		from pg_settings where name = 'deadlock_timeout'`,
+		passes, f.db.options.LockTimeout.Milliseconds(), milliseconds(patience))
 	if err != nil {
-		return fmt.Errorf("look for triggers: %w", err)
-	}
-	triggers, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("look for triggers: %w", err)
-	}
-	if err := i.writable(ctx); err != nil {
-		return err
-	}
-	for _, trigger := range triggers {
-		if i.c.Accept.Triggers == "" {
-			i.refuse("trigger %s of table %s would fire for each row in which column %q is filled in; say with accept.triggers why it may", ident(trigger), i.t.ident(), name)
-		}
+		return fmt.Errorf("begin a batch: %w", err)
 	}
 	return nil
 }
 
-// writable refuses rows that break a check which is not valid: they stay as they
-// are, but nothing of theirs can be written.
-func (i *inspector) writable(ctx context.Context) error {
-	rows, err := i.s.Query(ctx, `select conname::text from pg_constraint where conrelid = $1 and contype = 'c' and not convalidated and conname not like '~gapless\_%' order by 1`, i.t.oid)
-	if err != nil {
-		return fmt.Errorf("look for constraints that are not valid: %w", err)
+// fill gives the rows of a span that have no new form one. The update looks at
+// each row again under its lock, so that what a writer did meanwhile stands.
+func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool, patience time.Duration) (int64, error) {
+	r := f.r
+	if err := f.beginBatch(ctx, tx, r.change.ID, patience); err != nil {
+		return 0, err
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("look for constraints that are not valid: %w", err)
+	condition, args := within.condition(r.table.key)
+	unset := condition + " and " + allNull(r.new, "")
+	if f.blank {
+		unset += " and " + anyNotNull(r.old, "")
 	}
-	for _, name := range names {
-		bad, err := i.s.against(ctx, i.t, name)
-		if err != nil {
-			return err
+	var sets []string
+	for _, c := range r.new {
+		sets = append(sets, c.ident()+" = "+r.f(c))
+	}
+	statement := fmt.Sprintf(mark+"update %s set %s where %s", r.table.ident(), comma(sets), unset)
+	if rowByRow {
+		call := fmt.Sprintf("%s(%s) as f", r.forwardName(), comma(idents(r.old, "")))
+		unmapped := fmt.Sprintf(`
+			insert into gapless.kept (change, tbl, key, side, value, why)
+			select %[1]s, %[2]d::regclass, key, 'old', value, 'unmapped' from (
+			  select %[3]s as key, %[4]s as value from %[5]s where %[6]s and not (select f.gapless_ok from %[7]s)) as bad
+			where not exists (select from gapless.kept k where k.change = %[1]s and k.why = 'unmapped' and k.key = bad.key and k.value = bad.value)`,
+			literal(r.change.ID), r.table.oid, object(r.table.key, ""), object(r.old, ""), r.table.ident(), unset, call)
+		if _, err := tx.Exec(ctx, unmapped, args...); err != nil {
+			return 0, fmt.Errorf("note rows without a new form: %w", err)
 		}
-		if bad.count > 0 {
-			i.refuse("constraint %s of table %s is not valid: %s break it, and nothing could be filled in for them", ident(name), i.t.ident(), bad.rows())
-		}
+		statement = fmt.Sprintf(mark+"update %s set (%s) = (select %s from %s) where %s and (select f.gapless_ok from %s)",
+			r.table.ident(), comma(idents(r.new, "")), comma(idents(r.new, "f.")), call, unset, call)
 	}
-	return nil
+	tag, err := tx.Exec(ctx, statement, args...)
+	if err != nil {
+		return 0, fmt.Errorf("fill a batch of %s: %w", r.table.ident(), err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// blankStaysBlank tells whether f of nothing is nothing, so that rows without an
+// old form need no visit.
+func (s *session) blankStaysBlank(ctx context.Context, r relation) (bool, error) {
+	nulls := make([]string, len(r.old))
+	for i, c := range r.old {
+		nulls[i] = "null::" + c.sqlType
+	}
+	var blank bool
+	err := s.QueryRow(ctx, fmt.Sprintf("select f.gapless_ok and %s from %s(%s) as f", allNull(r.new, "f."), r.forwardName(), comma(nulls))).Scan(&blank)
+	if err != nil {
+		return false, fmt.Errorf("map a row without an old form: %w", err)
+	}
+	return blank, nil
 }

@@ -189,7 +189,7 @@ func (r addForeignKey) undo(ctx context.Context, w work) (change.Evidence, error
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.takeBack(ctx, t, want)
+	return w.withdraw(ctx, t, want)
 }
 
 func (r addForeignKey) verify(ctx context.Context, w work) ([]change.CheckResult, error) {

@@ -10,9 +10,9 @@ import (
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// keep archives a definition in the transaction that removes or replaces it.
+// keepFirst archives a definition in the transaction that removes or replaces it.
 // The first one stays: a repeat would keep what the change made itself.
-func (w work) keep(ctx context.Context, tx pgx.Tx, kind, name, definition string) error {
+func (w work) keepFirst(ctx context.Context, tx pgx.Tx, kind, name, definition string) error {
 	_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition) values ($1, $2, $3, $4)
 		on conflict (change, kind, name) do nothing`, w.change.ID, kind, name, definition)
 	if err != nil {
@@ -33,8 +33,8 @@ func (w work) kept(ctx context.Context, q querier, kind, name string) (definitio
 	return definition, true, nil
 }
 
-// forget ends an undo that has put back what was kept under these kinds.
-func (w work) forget(ctx context.Context, e change.Evidence, name string, kinds ...string) (change.Evidence, error) {
+// forgetKept ends an undo that has put back what was kept under these kinds.
+func (w work) forgetKept(ctx context.Context, e change.Evidence, name string, kinds ...string) (change.Evidence, error) {
 	e.Step = w.step.ID
 	return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `delete from gapless.archived_definition where change = $1 and name = $2 and kind = any($3)`, w.change.ID, name, kinds)

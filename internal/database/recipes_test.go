@@ -11,7 +11,6 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/database"
-	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // shape is every definition outside of gapless's own schema, as text: columns in
@@ -75,11 +74,18 @@ func (s *stage) killed(t testing.TB, c change.Change, steps []change.Step, n int
 	return false
 }
 
-func (s *stage) undo(t testing.TB, c change.Change) {
+// takeBack takes expand back, each step twice.
+func (s *stage) takeBack(t testing.TB, c change.Change) {
 	t.Helper()
-	if err := s.db.Undo(t.Context(), c); err != nil {
-		t.Fatalf("undo: %v\nhint: %s", err, rollout.HintOf(err))
-	}
+	steps := change.RevertSteps(c)
+	s.run(t, c, steps[:len(steps)-1])
+	s.run(t, c, steps)
+}
+
+// begin registers the change.
+func (s *stage) begin(t testing.TB, c change.Change) {
+	t.Helper()
+	s.run(t, c, change.ExpandSteps(c)[:1])
 }
 
 func (s *stage) same(t testing.TB, what, want string) {
@@ -194,26 +200,26 @@ func TestOperationsOfExpand(t *testing.T) {
 			}
 			s.expand(t, c)
 			s.same(t, "repeated", want)
-			for range 2 {
-				s.undo(t, c)
-				s.same(t, "undone", before)
-			}
+			s.takeBack(t, c)
+			s.same(t, "undone", before)
 			s.expand(t, c)
 			s.same(t, "expanded again", want)
-			s.undo(t, c)
+			s.takeBack(t, c)
 			steps, n := change.ExpandSteps(c)[1:], int64(1)
-			for ; s.killed(t, c, steps, n); n++ {
+			for s.begin(t, c); s.killed(t, c, steps, n); n++ {
 				half := s.shape(t)
-				s.undo(t, c)
+				s.takeBack(t, c)
 				s.same(t, "undone from\n"+half+"\n", before)
+				s.begin(t, c)
 				s.killed(t, c, steps, n)
 				s.expand(t, c)
 				s.same(t, "resumed from\n"+half+"\n", want)
 				if !one[bool](t, s, k.holds) {
 					t.Fatalf("does not hold, resumed from\n%s", half)
 				}
-				s.undo(t, c)
+				s.takeBack(t, c)
 				s.same(t, "resumed and undone", before)
+				s.begin(t, c)
 			}
 			t.Logf("killed before each of %d statements", n-1)
 			if n < 5 {

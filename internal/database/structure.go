@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -17,8 +18,16 @@ import (
 // says, before or after.
 func (i *inspector) structure(ctx context.Context) error {
 	own := i.owned()
+	// Under its name in the file, whether or not the change has renamed it.
+	called, of := i.c.Table, i.t.oid
+	if name, err := change.ParseTable(i.c.Table); err == nil {
+		called = pgx.Identifier{i.t.schema, name.Name}.Sanitize()
+	}
+	if i.c.Creates() { // all of it is gapless's own
+		called, of = i.c.Table, 0
+	}
 	rows, err := i.s.Query(ctx, `
-		select line from (
+		select replace(line, ' ON ' || $1::oid::regclass::text || ' ', ' ON it ') from (
 		  select format('column %I %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull or attname = any($5),
 		    case when attname <> all($6) then (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum) end) as line
 		  from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped and attname <> all($2)
@@ -26,7 +35,7 @@ func (i *inspector) structure(ctx context.Context) error {
 		    where conrelid = $1 and contype <> 'n' and conname <> all($4) and conname not like '~gapless\_%'
 		  union all select format('trigger %s', pg_get_triggerdef(oid)) from pg_trigger where tgrelid = $1 and not tgisinternal and tgname not like '~gapless\_%'
 		  union all select format('index %s', pg_get_indexdef(indexrelid)) from pg_index join pg_class c on c.oid = indexrelid where indrelid = $1 and c.relname <> all($3)
-		) as lines order by line collate "C"`, i.t.oid, own.columns, own.indexes, own.constraints, own.nullable, own.defaults)
+		) as lines order by line collate "C"`, of, own.columns, own.indexes, own.constraints, own.nullable, own.defaults)
 	if err != nil {
 		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
 	}
@@ -34,7 +43,30 @@ func (i *inspector) structure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
 	}
-	i.facts.StructureDigest = hash(i.t.ident() + "\n" + strings.Join(append(lines, i.touched...), "\n"))
+	if err := i.asNamed(ctx, lines); err != nil {
+		return err
+	}
+	i.facts.StructureDigest = hash(called + "\n" + strings.Join(append(lines, i.touched...), "\n"))
+	return nil
+}
+
+// asNamed gives hidden columns their own names in lines, so that hiding is no
+// change of what was approved.
+func (i *inspector) asNamed(ctx context.Context, lines []string) error {
+	for _, name := range i.c.Dropped() {
+		c, there := i.t.seen(i.c.ID, name)
+		if !there || c.hidden == "" {
+			continue
+		}
+		var named string
+		if err := i.s.QueryRow(ctx, `select quote_ident($1)`, name).Scan(&named); err != nil {
+			return fmt.Errorf("name column %q: %w", name, err)
+		}
+		for n := range lines {
+			lines[n] = strings.ReplaceAll(lines[n], ident(c.hidden), named)
+		}
+	}
+	slices.Sort(lines)
 	return nil
 }
 
@@ -74,8 +106,9 @@ func (i *inspector) dependents(ctx context.Context) (err error) {
 	if len(i.c.Dropped()) == 0 || i.st.state == rollout.Contracted {
 		return nil
 	}
-	i.facts.Dependents, err = i.s.dependents(ctx, i.s, i.t, i.c.Dropped(), true)
-	for _, d := range i.facts.Dependents {
+	hanging, err := i.s.dependents(ctx, i.s, i.c, i.t, true)
+	i.facts.Dependents = append(i.facts.Dependents, hanging...)
+	for _, d := range hanging {
 		if d.Fate == change.Blocks {
 			i.warn("contract waits for %s %s to let go of what it drops", d.Kind, d.Name)
 		}
