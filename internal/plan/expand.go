@@ -33,7 +33,7 @@ func decideExpand(in Input) Decision {
 			if i == len(steps)-1 {
 				after = rollout.Expanded
 			}
-			return do(Migrate{Change: c, Step: st, State: after})
+			return do(Migrate{Change: c, Step: st, Before: rollout.Expanding, State: after})
 		}
 	}
 	return end(rollout.Done, fmt.Sprintf("%s expanded: the schema serves old and new alike", count(len(in.Changes), "change is", "changes are")), "")
