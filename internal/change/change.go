@@ -165,6 +165,21 @@ func (c Change) Taken() []string {
 	return slices.Compact(taken)
 }
 
+// Adds are the columns of the change's table that expand adds, in the file's
+// order; "*" where it makes the table, or its name.
+func (c Change) Adds() []string {
+	var added []string
+	for _, o := range c.Expand {
+		switch {
+		case o.AddColumn != nil:
+			added = append(added, o.AddColumn.Name)
+		case o.CreateTable != nil, o.RenameTable != nil:
+			return []string{whole}
+		}
+	}
+	return added
+}
+
 // Ends reports whether something is still to come once the change is expanded:
 // its contract, or the end of keeping two forms in step.
 func (c Change) Ends() bool { return c.Contracts() || c.Sync != nil }

@@ -29,8 +29,8 @@ type Known struct {
 	// Service is that whose release brought it.
 	Service string
 	State   rollout.ChangeState
-	// Since is when it came into that state.
-	Since time.Time
+	// Begun is when its expand was begun, Since when it came into that state.
+	Begun, Since time.Time
 	// Table is qualified and quoted; empty for a change without one, or whose
 	// table is gone.
 	Table string
@@ -64,6 +64,23 @@ type Claim struct {
 	// Rollout is the one that brought the claim.
 	Rollout string
 	Since   time.Time
+}
+
+// Takes are the columns of the claim's table, as Change.Columns has them.
+func (c Claim) Takes() []string {
+	if len(c.Columns) == 0 {
+		return []string{whole}
+	}
+	return c.Columns
+}
+
+// Removed is what an uninstall took away, and what it left.
+type Removed struct {
+	// Gone names what is gone, by kind and name.
+	Gone []string
+	// Kept is the schema that holds what was kept; empty where there was nothing
+	// to keep, or it was not to be.
+	Kept string
 }
 
 // Columned says which columns of a table are meant, for people.

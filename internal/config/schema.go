@@ -18,6 +18,16 @@ type Schema struct {
 	URLEnv string `yaml:"url_env,required" jsonschema:"pattern=^[A-Za-z_][A-Za-z0-9_]*$"`
 	// Change files, relative to this file and not outside its directory.
 	Changes []string `yaml:"changes" jsonschema:"uniqueItems=true"`
+	// What the service uses of tables that other services change too. Their contract waits until no service uses what it takes away.
+	Uses []Use `yaml:"uses"`
+}
+
+// Use is what a service uses of a table.
+type Use struct {
+	// The table's exact name, with its schema where that is not on the search path.
+	Table string `yaml:"table,required" jsonschema:"minLength=1"`
+	// The columns' exact names. Without them, the whole table.
+	Columns []string `yaml:"columns" jsonschema:"minItems=1,uniqueItems=true"`
 }
 
 // ReadChanges reads the change files that c names, in c's order and under the

@@ -73,6 +73,9 @@ type Input struct {
 	// absent.
 	Facts map[string]change.Facts
 	Usage map[string]change.Usage
+	// Claimed is set once this run of the phase has said in the database what the
+	// service uses.
+	Claimed bool
 	// Survey is what was found of the schema once a way back had moved the
 	// traffic; nil until it was looked at.
 	Survey *Survey

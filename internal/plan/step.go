@@ -27,6 +27,9 @@ type Migrate struct {
 	New bool
 }
 
+// Claim says in the database what the service uses.
+type Claim struct{ Uses []change.Use }
+
 // Look finds out what is left of changes in the schema. It is asked for once all
 // traffic is back: a database that does not answer delays no way back.
 type Look struct{ Changes []change.Change }
@@ -109,6 +112,11 @@ func (Open) Name() string { return "open the rollout" }
 
 // Name implements Step.
 func (s Migrate) Name() string { return "change " + s.Change.ID + ": " + s.Step.ID }
+
+// Name implements Step.
+func (s Claim) Name() string {
+	return "say what the service uses of " + count(len(s.Uses), "table", "tables")
+}
 
 // Name implements Step.
 func (Look) Name() string { return "look what the schema has of the rollout" }
