@@ -74,7 +74,8 @@ func (env *environment) compose() (*release, error) {
 	}
 	if cfg.Schema != nil {
 		env.out.hideURL(env.Getenv(cfg.Schema.URLEnv)) // also where no phase opens it: a candidate may name it
-		r.runner.OpenDatabase = env.database(cfg.Schema.URLEnv)
+		options := database.Options{Service: cfg.Service, Run: r.runner.Writer.Run, Actor: r.runner.Writer.Actor}
+		r.runner.OpenDatabase = env.database(cfg.Schema.URLEnv, options)
 	}
 	return r, nil
 }
@@ -94,7 +95,7 @@ func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
 // database gives the way to the database of the schema changes. It is opened
 // when a phase first asks, so that a phase which need not ask works without it,
 // and one which must can say what is served where it does not answer.
-func (env *environment) database(name string) func(context.Context) (phase.Database, error) {
+func (env *environment) database(name string, options database.Options) func(context.Context) (phase.Database, error) {
 	return func(ctx context.Context) (phase.Database, error) {
 		url := env.Getenv(name)
 		if url == "" {
@@ -103,7 +104,7 @@ func (env *environment) database(name string) func(context.Context) (phase.Datab
 				hint: "set it in the environment of this command; it never stands in the config",
 			}
 		}
-		db, err := database.Open(ctx, url, database.Options{})
+		db, err := database.Open(ctx, url, options)
 		if err != nil {
 			return nil, fmt.Errorf("database of %s: %w", name, err)
 		}

@@ -93,7 +93,7 @@ func (s *session) forget(ctx context.Context, has change.Inventory, service stri
 }
 
 func (db *DB) uninstall(ctx context.Context, s *session, dropArchives bool) (removed change.Removed, err error) {
-	triggers, err := s.names(ctx, `select format('trigger %I on %I.%I', t.tgname, n.nspname, c.relname)
+	triggers, err := names(ctx, s, `select format('trigger %I on %I.%I', t.tgname, n.nspname, c.relname)
 		from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
 		where t.tgname like '~gapless\_%' and not t.tgisinternal and t.tgparentid = 0 order by 1`)
 	if err != nil {
@@ -110,7 +110,7 @@ func (db *DB) uninstall(ctx context.Context, s *session, dropArchives bool) (rem
 		removed.Gone = append(removed.Gone, trigger)
 	}
 	return removed, db.inTransaction(ctx, s, "the schema gapless", func(tx pgx.Tx) error {
-		u := uninstaller{s: s, tx: tx}
+		u := uninstaller{tx: tx}
 		if err := u.run(ctx, dropArchives); err != nil {
 			return err
 		}
@@ -119,10 +119,7 @@ func (db *DB) uninstall(ctx context.Context, s *session, dropArchives bool) (rem
 	})
 }
 
-func (s *session) names(ctx context.Context, sql string, args ...any) ([]string, error) {
-	return names(ctx, s, sql, args...)
-}
-
+// names gives the first column of what a query finds.
 func names(ctx context.Context, q querier, sql string, args ...any) ([]string, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
@@ -137,7 +134,6 @@ func names(ctx context.Context, q querier, sql string, args ...any) ([]string, e
 
 // uninstaller takes our own schema away in one transaction.
 type uninstaller struct {
-	s    *session
 	tx   pgx.Tx
 	gone []string
 	kept string

@@ -101,22 +101,23 @@ func (in Input) contracting(id string) bool {
 	return st == rollout.Contracting || st == rollout.Contracted
 }
 
-// recorded holds where a rollout is on record, and over.
-func recorded(in Input) []Precondition {
+// recorded holds where a rollout is on record, and over; why says what keeps the
+// phase from running before.
+func recorded(in Input, why string) []Precondition {
 	s := in.State
 	if s == nil {
 		return []Precondition{{Need: "a rollout is recorded", Text: "no rollout is recorded", How: "begin one with gapless deploy", Else: rollout.Refused}}
 	}
 	return []Precondition{{
 		Need: "the rollout is settled",
-		Text: fmt.Sprintf("rollout %s is %s: the schema stays as it is until it is over", s.Rollout, s.Stage),
+		Text: fmt.Sprintf("rollout %s is %s: %s", s.Rollout, s.Stage, why),
 		Met:  s.Stage == rollout.StageSettled,
 		How:  "next is gapless " + NextOf(in).Command(), Else: rollout.Refused,
 	}}
 }
 
 func contractible(in Input) []Precondition {
-	ps := recorded(in)
+	ps := recorded(in, "the old form is still needed")
 	if in.State == nil {
 		return ps
 	}

@@ -60,7 +60,7 @@ func (in Input) holds(id string) bool {
 // restorable holds where there is an old form to bring back, and nobody else is
 // about to change the schema.
 func restorable(in Input) []Precondition {
-	ps := recorded(in)
+	ps := recorded(in, "the schema stays as it is until that is over")
 	if in.State == nil {
 		return ps
 	}

@@ -26,6 +26,10 @@ func decideRevert(in Input) Decision {
 	case len(changes) == 0 && s.Stage == rollout.StageSettled && !s.WentBack && len(in.Changes) > 0:
 		return end(rollout.Refused, fmt.Sprintf("rollout %s was released: %s uses the new form", s.Rollout, stable),
 			"what a released change leaves is removed by gapless contract; to go back to an older revision, deploy it")
+	case len(changes) == 0 && in.Survey != nil:
+		gone := takenBack(in)
+		return end(rollout.Done, fmt.Sprintf("%s: the schema is as it was; what the new form held is archived in the schema gapless",
+			count(len(gone), "change is taken back", "changes are taken back")), "")
 	case len(changes) == 0:
 		return end(rollout.Done, "no schema change is left to take back, "+stable.String()+" is stable", "")
 	case in.Survey == nil:
@@ -41,7 +45,18 @@ func decideRevert(in Input) Decision {
 			return d
 		}
 	}
-	return end(rollout.Done, count(len(changes), "change is", "changes are")+" taken back: the schema is as it was; what the new form held is archived", "")
+	return end(rollout.Done, "nothing of the rollout's changes is in the schema, "+stable.String()+" is stable", "")
+}
+
+// takenBack are the changes that the record knows to be taken back.
+func takenBack(in Input) []string {
+	var ids []string
+	for id, p := range in.State.Changes {
+		if p.State == rollout.Absent {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Revertible lists the changes of rollouts that went back and that the record

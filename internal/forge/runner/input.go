@@ -40,6 +40,8 @@ const (
 	InputAccept            = "accept"
 	InputReason            = "reason"
 	InputSupersede         = "supersede"
+	InputSchema            = "schema"
+	InputChange            = "change"
 	InputDryRun            = "dry-run"
 	InputState             = "state"
 	InputRecordKey         = "record-key"
@@ -74,6 +76,14 @@ func whatToDo() []Input {
 		{
 			Name: InputReason, Flag: "reason", For: []rollout.Phase{rollout.Rollback, rollout.Hold, rollout.Adopt},
 			Description: "Why, for the record.",
+		},
+		{
+			Name: InputSchema, Flag: "schema", For: []rollout.Phase{rollout.Rollback},
+			Description: "What a rollback does about the schema: `keep` it, which serves both revisions, or `revert` what expand made, once the candidate is gone. Without it, `keep`.",
+		},
+		{
+			Name: InputChange, For: []rollout.Phase{rollout.Restore, Can},
+			Description: "The change that restore brings back, named as its file is without the extension.",
 		},
 		{
 			Name: InputDryRun, Boolean: true, Default: "false", For: rollout.Phases()[1:],
