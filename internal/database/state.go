@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,6 +32,8 @@ type standing struct {
 	// relation is the table's OID as it was registered; 0 for a change without
 	// a table, or before there is one.
 	relation uint32
+	// hiddenAt is when contract hid the old columns; nil if they are not.
+	hiddenAt *time.Time
 }
 
 // standingOf reads how far a change has come; absent if it was never begun.
@@ -44,8 +47,8 @@ func standingOf(ctx context.Context, q querier, id string) (standing, error) {
 		return st, nil
 	}
 	var encoded []byte
-	err := q.QueryRow(ctx, `select state, digest, mapping, coalesce(relation::oid, 0) from gapless.change where id = $1`, id).
-		Scan(&st.state, &st.digest, &encoded, &st.relation)
+	err := q.QueryRow(ctx, `select state, digest, mapping, coalesce(relation::oid, 0), hidden_at from gapless.change where id = $1`, id).
+		Scan(&st.state, &st.digest, &encoded, &st.relation, &st.hiddenAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return st, nil
 	}
@@ -140,6 +143,9 @@ func finished(ctx context.Context, q querier, id, step string) (e change.Evidenc
 // prepare makes gapless's own schema and registers the change.
 func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.Evidence, error) {
 	e := change.Evidence{Step: string(change.Prepare)}
+	if err := db.prune(ctx, s); err != nil {
+		return e, err
+	}
 	facts, err := db.inspect(ctx, s, c)
 	if err != nil {
 		return e, err
