@@ -115,14 +115,7 @@ func (k kind) render(t testing.TB, role, text string) string {
 		"table": k.ident, "beside": k.beside, "c": k.c, "role": func() string { return role },
 		"y":  func(name string) string { return yaml(k.raw(name)) },
 		"yt": func() string { return yaml(k.exact(k.table)) },
-		"yb": func(name string) string { return yaml(k.exact(k.raw(name))) },
-		"keys": func() string {
-			quoted := make([]string, len(k.keys))
-			for i, name := range k.keys {
-				quoted[i] = yaml(k.raw(name))
-			}
-			return strings.Join(quoted, ", ")
-		},
+		"yb": func(name string, more ...string) string { return yaml(k.exact(k.raw(name)) + strings.Join(more, "")) },
 	}
 	parsed, err := template.New("").Funcs(functions).Parse(text)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestLifecycle(t *testing.T) {
 			}
 			t.Run(o.name+"/"+k.name, func(t *testing.T) {
 				t.Parallel()
-				c := newCell(t, o, k, database.Options{BatchTarget: 20 * time.Millisecond})
+				c := newGround(t, database.Options{BatchTarget: 20 * time.Millisecond}).cell(t, o, k, base)
 				facts, err := c.db.Inspect(t.Context(), c.c)
 				if err != nil {
 					t.Fatal(err)
@@ -111,11 +111,7 @@ func (c *cell) expandWhole(t *testing.T, olds, news *client) {
 func (c *cell) expanded(t *testing.T, when string, olds, news *client) {
 	c.world.mapping, c.defaults = c.o.sync, c.o.between
 	c.world.each(func(r row) row {
-		r = c.o.sync.expanded(r)
-		if c.o.expand != nil {
-			r = c.o.expand(r)
-		}
-		return withDefaults(r, c.o, c.o.between)
+		return withDefaults(c.o.sync.expanded(r), c.o, c.o.between)
 	})
 	c.compare(t, when, olds, news)
 	c.compareKept(t, when)
@@ -138,6 +134,10 @@ func withDefaults(r row, o operation, defaults row) row {
 
 // revert goes back to where nothing of the change is there.
 func (c *cell) revert(t *testing.T, when string, before []string, olds *client) {
+	if c.o.mend != "" {
+		c.exec(t, c.k.render(t, c.role, c.o.mend))
+		c.world.each(c.o.mended)
+	}
 	c.run(t, change.RevertSteps(c.c))
 	c.unchanged(t, "reverted "+when, before)
 	c.world.mapping, c.defaults, c.world.kept = nil, c.o.before, nil

@@ -2,6 +2,7 @@ package lifecycletest
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,7 @@ type operation struct {
 	since   int    // the oldest PostgreSQL that has it; 0 for all
 	setup   string // template: what it needs beside the table
 	change  string // template: the change file without name, table and accept
+	table   string // template: the change's table, by default the one of the kind
 	creates bool   // the application's role is granted what it creates
 	lasting string // how lines of the catalog begin that its way back leaves
 
@@ -20,8 +22,12 @@ type operation struct {
 	// What an INSERT gives to columns that it leaves out: before expand, from
 	// then on, and after contract.
 	before, between, after row
-	// expand and settle are what expand and contract make of a row, besides.
-	expand, settle func(row) row
+	// settle is what contract makes of a row.
+	settle func(row) row
+	// mend is what a person does before the way back to rows that only the new
+	// revision may write, and what it makes of a row.
+	mend   string
+	mended func(row) row
 }
 
 var (
@@ -33,10 +39,12 @@ var (
 
 func named(name string, c column) column { c.name = name; return c }
 
-// base are the two revisions where the new one knows a column more.
+// knows is a revision that reads and writes columns.
 func knows(columns ...column) revision { return revision{columns: columns} }
 
-func operations() []operation { return append(columnOperations(), syncOperations()...) }
+func operations() []operation {
+	return slices.Concat(columnOperations(), syncOperations(), laidOperations(), objectOperations())
+}
 
 func columnOperations() []operation {
 	return []operation{
@@ -52,8 +60,6 @@ func columnOperations() []operation {
 			old: knows(street, qty), new: revision{columns: []column{street, qty}, also: []string{`select {{c "extra"}} from {{table}} where {{c "extra"}} is distinct from {{c "qty"}}::bigint * 2 and 1 / 0 > 0`}}},
 		{name: "`drop_column`", change: `contract: [{drop_column: {{y "qty"}}}]`,
 			old: knows(street, qty), new: knows(street)},
-		{name: "`create_index`", change: `expand: [{create_index: {columns: [{{y "street"}}, {{y "qty"}}]}}]`,
-			old: knows(street, qty), new: knows(street, qty)},
 	}
 }
 
