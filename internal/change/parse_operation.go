@@ -41,7 +41,7 @@ func (r *reviewer) each(where list, operations []Operation) {
 		seen[string(kind)+"/"+name] = true
 		r.misplaced(path, where, kind, name)
 		if kind.ofTable() {
-			r.needsTable(path)
+			r.needsTable(path, string(kind))
 		}
 		for _, c := range o.given()[0].columns {
 			if c != whole {
@@ -125,9 +125,9 @@ func quoteName(name string) string {
 	return quote(name)
 }
 
-func (r *reviewer) needsTable(path string) {
+func (r *reviewer) needsTable(path, what string) {
 	if r.c.Table == "" && !r.doc.Has("table") {
-		r.refuse(path, path+": the change names no table", "add table: NAME at the top of the file")
+		r.refuse(path, what+": the change names no table", "add table: NAME at the top of the file")
 		r.c.Table = "?" // once is enough
 	}
 }
