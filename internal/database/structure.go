@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -34,7 +35,30 @@ func (i *inspector) structure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
 	}
+	if err := i.asNamed(ctx, lines); err != nil {
+		return err
+	}
 	i.facts.StructureDigest = hash(i.t.ident() + "\n" + strings.Join(append(lines, i.touched...), "\n"))
+	return nil
+}
+
+// asNamed gives hidden columns their own names in lines, so that hiding is no
+// change of what was approved.
+func (i *inspector) asNamed(ctx context.Context, lines []string) error {
+	for _, name := range i.c.Dropped() {
+		c, there := i.t.seen(i.c.ID, name)
+		if !there || c.hidden == "" {
+			continue
+		}
+		var named string
+		if err := i.s.QueryRow(ctx, `select quote_ident($1)`, name).Scan(&named); err != nil {
+			return fmt.Errorf("name column %q: %w", name, err)
+		}
+		for n := range lines {
+			lines[n] = strings.ReplaceAll(lines[n], ident(c.hidden), named)
+		}
+	}
+	slices.Sort(lines)
 	return nil
 }
 
@@ -54,8 +78,9 @@ func (i *inspector) dependents(ctx context.Context) (err error) {
 	if len(i.c.Dropped()) == 0 || i.st.state == rollout.Contracted {
 		return nil
 	}
-	i.facts.Dependents, err = i.s.dependents(ctx, i.s, i.t, i.c.Dropped(), true)
-	for _, d := range i.facts.Dependents {
+	hanging, err := i.s.dependents(ctx, i.s, i.c, i.t, true)
+	i.facts.Dependents = append(i.facts.Dependents, hanging...)
+	for _, d := range hanging {
 		if d.Fate == change.Blocks {
 			i.warn("contract waits for %s %s to let go of what it drops", d.Kind, d.Name)
 		}
