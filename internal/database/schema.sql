@@ -60,6 +60,22 @@ comment on column gapless.checkpoint.lower is 'The part begins after this key; n
 comment on column gapless.checkpoint.upper is 'The part ends with this key; null for the last one.';
 comment on column gapless.checkpoint.reached is 'Done up to and with this key.';
 
+create table if not exists gapless.control (
+  change text primary key,
+  paused boolean not null default false,
+  max_rate bigint check (max_rate > 0),
+  why text,
+  by text not null default session_user,
+  role name not null default session_user,
+  at timestamptz not null default clock_timestamp()
+);
+comment on table gapless.control is 'What people ask of the backfills, read by those at work twice a second: by "gapless pause" and "gapless resume", or by hand.';
+comment on column gapless.control.change is 'The change, or * for every one.';
+comment on column gapless.control.paused is 'Waits after its batch, without a transaction, until this is false or the row is gone.';
+comment on column gapless.control.max_rate is 'The most rows a second, over all workers; null leaves it as the runner was told. The row of a change goes before the one of every change.';
+comment on column gapless.control.why is 'Shown to who watches the backfill.';
+comment on column gapless.control.by is 'The person, or the role, that asked.';
+
 create table if not exists gapless.kept (
   n bigint generated always as identity primary key,
   change text not null,

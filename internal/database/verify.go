@@ -204,7 +204,7 @@ func (v *verifier) put(ctx context.Context, within span) error {
 	f := &filler{db: v.db, r: v.r}
 	return v.db.retry(ctx, v.s, "rows of table "+v.r.table.ident(), v.db.options.LockTimeout, func() error {
 		return pgx.BeginFunc(ctx, v.s.Conn, func(tx pgx.Tx) error {
-			_, err := f.fill(ctx, tx, within, true)
+			_, err := f.fill(ctx, tx, within, true, v.db.options.StatementTimeout)
 			return err
 		})
 	})
