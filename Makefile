@@ -16,8 +16,8 @@ PACKAGES := ./... ./testdata/apps/...
 
 # What starts no goroutine gains nothing by the race detector and takes ten
 # times as long under it.
-PURE := ./internal/rollout ./internal/document ./internal/config ./internal/change \
-	./internal/verdict ./internal/plan ./internal/report ./internal/scaffold
+PURE := ./internal/rollout ./internal/document ./internal/config ./internal/grammar ./internal/lint \
+	./internal/change ./internal/verdict ./internal/plan ./internal/report ./internal/scaffold
 # These run both ways: whole without it, and thinner (-short) with it.
 BOTH := ./internal/phase ./internal/store/artifact
 

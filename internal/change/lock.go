@@ -47,7 +47,12 @@ func (o Operation) lock() string {
 		return locksReference
 	case OpAddCheck, OpSetNotNull:
 		return locksScan
-	case OpCreateTable, OpCreateView, OpAddEnumValue:
+	case OpCreateTable:
+		if len(o.CreateTable.ForeignKeys) > 0 {
+			return "share row exclusive on the tables it refers to, an instant"
+		}
+		return locksNothing
+	case OpCreateView, OpAddEnumValue:
 		return locksNothing
 	case OpReplaceView, OpDropView:
 		return "access exclusive on the view, an instant"

@@ -48,7 +48,7 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	looks := []func(context.Context) error{i.server, i.operations, i.structure}
 	if there {
 		looks = []func(context.Context) error{
-			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
+			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.questions, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
 		}
 	}
 	for _, look := range looks {
