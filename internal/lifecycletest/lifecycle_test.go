@@ -84,7 +84,7 @@ func (c *cell) live(t *testing.T) {
 }
 
 // canRevert is until the way back is there.
-const canRevert = false
+const canRevert = true
 
 // aWhile lets clients work.
 func (c *cell) aWhile(t *testing.T) {
