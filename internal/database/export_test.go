@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 )
@@ -23,5 +22,3 @@ func (db *DB) UndoOperation(ctx context.Context, c change.Change, step change.St
 	})
 	return e, err
 }
-
-var _ = strings.TrimSpace

@@ -15,7 +15,7 @@ import (
 // or on what is part of it: a table's indexes, its row type, its own sequences.
 const hangingQuery = `
 with recursive own(classid, objid) as (
-  select $1::oid, $2::oid
+  select $1::text::regclass::oid, $2::oid
   union
   select d.classid, d.objid from own join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
   where d.deptype in ('a', 'i')
@@ -36,7 +36,7 @@ from hanging h cross join lateral pg_identify_object(h.classid, h.objid, h.objsu
 where h.classid not in ('pg_rewrite'::regclass, 'pg_constraint'::regclass)
 union
 select 'table', c.oid::regclass::text, format('pg_class/%s', c.oid) from pg_inherits i join pg_class c on c.oid in (i.inhrelid, i.inhparent)
-where $2 in (i.inhrelid, i.inhparent) and c.oid <> $2 and $1 = 'pg_class'::regclass
+where $2 in (i.inhrelid, i.inhparent) and c.oid <> $2 and $1 = 'pg_class'
 order by 1, 2`
 
 // namingQuery finds functions whose text names an object by itself or after its
