@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
+	mathrand "math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,16 @@ type cell struct {
 
 	world    *world
 	defaults row // what an INSERT gives to columns that it does not name
+}
+
+// reporter is a test, or one run of a property.
+type reporter interface {
+	Helper()
+	Context() context.Context
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Failed() bool
+	FailNow()
 }
 
 // base is how many rows there are: more than the backfill takes at once.
@@ -142,7 +153,7 @@ func (c *cell) make(t testing.TB) {
 			values = append(values, literal(value))
 		}
 		for _, column := range c.o.old.columns {
-			value := column.values(n)
+			value := column.values(mathrand.IntN, n)
 			if values = append(values, sql(value)); value != null {
 				r[column.name] = value
 			}
@@ -190,7 +201,7 @@ func (c *cell) client(t testing.TB, r revision) *client {
 	if r.table != "" {
 		ident = c.k.render(t, c.role, r.table)
 	}
-	return &client{cell: c, conn: conn, revision: r, ident: ident}
+	return &client{cell: c, conn: conn, revision: r, ident: ident, pick: mathrand.IntN, numbers: base / apart}
 }
 
 // run applies steps, as the only runner.
@@ -226,7 +237,7 @@ func (g *ground) lock(t testing.TB, holder string) (unlock func()) {
 
 // compare holds what the clients and the administrator see against the model.
 // Quiet: nobody is at work.
-func (c *cell) compare(t testing.TB, when string, clients ...*client) {
+func (c *cell) compare(t reporter, when string, clients ...*client) {
 	t.Helper()
 	for _, client := range clients {
 		if len(client.columns) == 0 {
@@ -239,14 +250,14 @@ func (c *cell) compare(t testing.TB, when string, clients ...*client) {
 			}
 		}
 		c.differ(t, when+", as the application", client.conn, client.ident, client.names(), want)
-		if c.k.name == rls {
+		if c.k.name == rls && c.rows >= hidden {
 			want[hidden] = c.world.rows[hidden].row.of(client.names())
 			c.differ(t, when+", as the owner", c.admin, client.ident, client.names(), want)
 		}
 	}
 }
 
-func (c *cell) differ(t testing.TB, when string, conn *pgx.Conn, ident string, columns []string, want map[int]row) {
+func (c *cell) differ(t reporter, when string, conn *pgx.Conn, ident string, columns []string, want map[int]row) {
 	t.Helper()
 	seen, err := rowsOf(t.Context(), conn, c.k, ident, columns, "true")
 	if err != nil {
@@ -268,7 +279,7 @@ func (c *cell) differ(t testing.TB, when string, conn *pgx.Conn, ident string, c
 }
 
 // compareKept holds gapless.kept against the model.
-func (c *cell) compareKept(t testing.TB, when string) {
+func (c *cell) compareKept(t reporter, when string) {
 	t.Helper()
 	if c.world.mapping == nil {
 		return
@@ -279,7 +290,7 @@ func (c *cell) compareKept(t testing.TB, when string) {
 	}
 	rows, err := c.admin.Query(t.Context(), `select key, side, why, (select jsonb_object_agg(v.key, v.value) from jsonb_each_text(k.value) v) from gapless.kept k where change = $1`, changeID)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", when, err)
 	}
 	count := map[string]int{}
 	var key, value map[string]any
@@ -296,7 +307,7 @@ func (c *cell) compareKept(t testing.TB, when string) {
 		key, value = nil, nil
 		return nil
 	}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", when, err)
 	}
 	for _, k := range c.world.kept {
 		n := k.n

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // revision is what one release of the application reads and writes.
@@ -23,19 +24,25 @@ type revision struct {
 // column is one that a revision knows, with the values that it writes.
 type column struct {
 	name   string
-	values func(n int) string
+	values values
 	always bool // an INSERT names it: it takes no NULL and has no default
 }
+
+// values gives one for row n.
+type values func(pick pick, n int) string
+
+// pick chooses a number from 0 to below n.
+type pick func(n int) int
 
 // null stands for NULL among a column's values.
 const null = "\x00"
 
-func oneOf(values ...string) func(int) string {
-	return func(int) string { return values[rand.IntN(len(values))] }
+func oneOf(all ...string) values {
+	return func(pick pick, _ int) string { return all[pick(len(all))] }
 }
 
 // distinct gives each row and each time another value.
-func distinct(n int) string { return fmt.Sprintf("%d-%d", n, rand.Int64()) }
+func distinct(_ pick, n int) string { return fmt.Sprintf("%d-%d", n, rand.Int64()) }
 
 func (r revision) names() []string {
 	names := make([]string, len(r.columns))
@@ -52,21 +59,30 @@ type client struct {
 	revision
 	ident string
 	whole bool // an INSERT names every column
+	pick  pick
+	// numbers is how many rows it writes; all others stay as they are.
+	numbers int
 }
 
-// row numbers that clients write; all others stay as they are.
-const (
-	written = 40
-	apart   = 150
-)
+// apart is how far the rows that are written are from each other: the backfill
+// meets them on all its way.
+const apart = 150
+
+// leave ends the connection.
+func (c *client) leave(t testing.TB) {
+	t.Helper()
+	if err := c.conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
 
 // draw chooses columns to write.
 func (c *client) draw(n int, least func(column) bool) row {
 	drawn := row{}
 	for len(drawn) == 0 {
 		for _, column := range c.columns {
-			if least(column) || rand.IntN(2) == 0 {
-				drawn[column.name] = column.values(n)
+			if least(column) || c.pick(2) == 0 {
+				drawn[column.name] = column.values(c.pick, n)
 			}
 		}
 	}
@@ -97,11 +113,11 @@ func (c *client) act(ctx context.Context) error {
 	if len(c.columns) == 0 { // the revision does not know the table
 		return ctx.Err()
 	}
-	n := apart * (1 + rand.IntN(written))
+	n := apart * (1 + c.pick(c.numbers))
 	e := c.cell.world.rows[n]
 	e.Lock()
 	defer e.Unlock()
-	switch chance := rand.IntN(10); {
+	switch chance := c.pick(10); {
 	case e.row == nil:
 		return c.insert(ctx, n, e)
 	case chance == 0:
@@ -109,16 +125,41 @@ func (c *client) act(ctx context.Context) error {
 		return c.exec(ctx, fmt.Sprintf("delete from %s where %s", c.ident, c.cell.k.where(n)))
 	case chance < 3:
 		return c.read(ctx, n, e)
+	case chance == 3 && c.cell.k.name != noKey:
+		return c.upsert(ctx, n, e)
 	}
 	return c.update(ctx, n, e)
 }
 
-func (c *client) insert(ctx context.Context, n int, e *entry) error {
-	drawn := c.draw(n, func(column column) bool { return c.whole || column.always })
-	after, aside, ok := c.cell.world.mapping.write(n, nil, apply(c.cell.defaults, drawn), c.cell.defaults)
-	if !ok {
-		return errors.New("the model rejects a write")
+// write is what the rules make of a write; ok is false where the database must
+// reject it.
+func (c *client) write(n int, was, next row) (after row, aside []kept, ok bool) {
+	after, aside, ok = c.cell.world.mapping.write(n, was, next, c.cell.defaults)
+	for _, name := range c.cell.o.required {
+		_, there := after[name]
+		ok = ok && there
 	}
+	return after, aside, ok
+}
+
+// did runs a statement and tells the model, where it is not to be rejected.
+func (c *client) did(ctx context.Context, statement string, e *entry, after row, aside []kept, ok bool) error {
+	err := c.exec(ctx, statement)
+	if !ok {
+		if _, rejected := errors.AsType[*pgconn.PgError](err); !rejected {
+			return fmt.Errorf("%s: expected to be rejected, observed %w", statement, err)
+		}
+		return nil
+	}
+	if err == nil {
+		e.row = after
+		c.cell.world.keep(aside)
+	}
+	return err
+}
+
+// values are the INSERT of what was drawn for row n.
+func (c *client) values(n int, drawn row) string {
 	names, values := []string{}, []string{}
 	for i, value := range c.cell.k.key(n) {
 		names, values = append(names, c.cell.k.c(c.cell.k.keys[i])), append(values, literal(value))
@@ -126,24 +167,49 @@ func (c *client) insert(ctx context.Context, n int, e *entry) error {
 	for name, value := range drawn {
 		names, values = append(names, c.cell.k.c(name)), append(values, sql(value))
 	}
-	e.row = after
-	c.cell.world.keep(aside)
-	return c.exec(ctx, fmt.Sprintf("insert into %s (%s) values (%s)", c.ident, strings.Join(names, ", "), strings.Join(values, ", ")))
+	return fmt.Sprintf("insert into %s (%s) values (%s)", c.ident, strings.Join(names, ", "), strings.Join(values, ", "))
+}
+
+func (c *client) needs(column column) bool { return c.whole || column.always }
+
+func (c *client) insert(ctx context.Context, n int, e *entry) error {
+	drawn := c.draw(n, c.needs)
+	after, aside, ok := c.write(n, nil, apply(c.cell.defaults, drawn))
+	return c.did(ctx, c.values(n, drawn), e, after, aside, ok)
+}
+
+// upsert proposes a row that is there already: the triggers see it as an INSERT
+// and then as an UPDATE to what they made of it.
+func (c *client) upsert(ctx context.Context, n int, e *entry) error {
+	drawn := c.draw(n, c.needs)
+	proposed, aside, ok := c.write(n, nil, apply(c.cell.defaults, drawn))
+	var sets, keys []string
+	next := e.row
+	for name := range drawn {
+		sets = append(sets, fmt.Sprintf("%[1]s = excluded.%[1]s", c.cell.k.c(name)))
+		next = next.with([]string{name}, proposed)
+	}
+	for _, name := range c.cell.k.keys {
+		keys = append(keys, c.cell.k.c(name))
+	}
+	var after row
+	if ok {
+		var more []kept
+		after, more, ok = c.write(n, e.row, next)
+		aside = append(aside, more...)
+	}
+	statement := fmt.Sprintf("%s on conflict (%s) do update set %s", c.values(n, drawn), strings.Join(keys, ", "), strings.Join(sets, ", "))
+	return c.did(ctx, statement, e, after, aside, ok)
 }
 
 func (c *client) update(ctx context.Context, n int, e *entry) error {
 	drawn := c.draw(n, func(column) bool { return false })
-	after, aside, ok := c.cell.world.mapping.write(n, e.row, apply(e.row, drawn), c.cell.defaults)
-	if !ok {
-		return errors.New("the model rejects a write")
-	}
+	after, aside, ok := c.write(n, e.row, apply(e.row, drawn))
 	var sets []string
 	for name, value := range drawn {
 		sets = append(sets, c.cell.k.c(name)+" = "+sql(value))
 	}
-	e.row = after
-	c.cell.world.keep(aside)
-	return c.exec(ctx, fmt.Sprintf("update %s set %s where %s", c.ident, strings.Join(sets, ", "), c.cell.k.where(n)))
+	return c.did(ctx, fmt.Sprintf("update %s set %s where %s", c.ident, strings.Join(sets, ", "), c.cell.k.where(n)), e, after, aside, ok)
 }
 
 // exec runs a statement that must write one row.

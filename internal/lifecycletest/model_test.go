@@ -156,6 +156,18 @@ func (w *world) keep(aside []kept) {
 	w.kept = append(w.kept, aside...)
 }
 
+// unmapped keeps aside what the backfill finds no new form for.
+func (w *world) unmapped(m *mapping) {
+	for n, e := range w.rows {
+		if e.row == nil {
+			continue
+		}
+		if _, ok := m.f(e.row.of(m.old)); !ok {
+			w.kept = append(w.kept, kept{n, "old", "unmapped", e.row.of(m.old).String()})
+		}
+	}
+}
+
 // each replaces every row that is there.
 func (w *world) each(change func(row) row) {
 	for _, e := range w.rows {

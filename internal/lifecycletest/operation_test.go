@@ -22,6 +22,8 @@ type operation struct {
 	// What an INSERT gives to columns that it leaves out: before expand, from
 	// then on, and after contract.
 	before, between, after row
+	// required are columns that take no NULL, whoever writes it.
+	required []string
 	// settle is what contract makes of a row.
 	settle func(row) row
 	// mend is what a person does before the way back to rows that only the new
