@@ -181,7 +181,9 @@ func (w work) takeBack(ctx context.Context) (change.Evidence, error) {
 	if !done {
 		return w.done(ctx, e)
 	}
-	if len(before.Dropped) == 0 { // it tightened something, which expand's own way back loosens
+	// It tightened something, which expand's own way back loosens; or it took a
+	// whole table away.
+	if len(before.Dropped) == 0 || w.step.Operation.DropTable {
 		r, err := recipeOf(w.step.Operation.Kind())
 		if err != nil {
 			return e, err

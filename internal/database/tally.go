@@ -23,6 +23,7 @@ type tally struct {
 	told     time.Time
 	marks    []mileage // of the last minute
 	note     string
+	stopped  bool
 	warnings []string
 }
 
@@ -57,14 +58,16 @@ func (t *tally) did(walked, filled int64, urgent bool) {
 	t.walked += walked
 	t.total = max(t.total, t.walked) // there are more rows than was thought
 	t.filled += filled
+	t.stopped = false
 	t.tell(urgent)
 }
 
-// held tells what holds the backfill back; empty for nothing.
-func (t *tally) held(why string) {
+// held tells what holds the backfill back, empty for nothing, and whether it
+// stands still.
+func (t *tally) held(why string, stopped bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.note = why
+	t.note, t.stopped = why, stopped
 	if why != "" {
 		t.tell(false)
 	}
@@ -93,7 +96,7 @@ func (t *tally) tell(urgent bool) {
 	t.told = at
 	p := change.Progress{Step: string(change.Backfill), Done: t.walked, Total: t.total, Note: t.note}
 	first := t.marks[0]
-	if seconds := at.Sub(first.at).Seconds(); seconds > 0 && t.walked > first.walked {
+	if seconds := at.Sub(first.at).Seconds(); seconds > 0 && t.walked > first.walked && !t.stopped {
 		p.Rate = float64(t.walked-first.walked) / seconds
 		p.ETA = time.Duration(float64(t.total-t.walked) / p.Rate * float64(time.Second))
 	}
@@ -116,21 +119,21 @@ func (f *filler) hold(ctx context.Context) (rate, stretch float64, err error) {
 			return 0, 0, fmt.Errorf("ask whether the backfill must wait: %w", err)
 		}
 		now, rate := f.monitor.holding()
-		wait := min(f.throttle.wait(f.db.options.Now(), rate), ask)
+		wait, stopped := min(f.throttle.wait(f.db.options.Now(), rate), ask), now.stop || why != ""
 		switch {
 		case now.stop:
 			why, wait = now.why, ask
-		case why != "":
+		case stopped:
 			wait = ask
 		case wait == 0:
-			f.tally.held(now.why)
+			f.tally.held(now.why, false)
 			return rate, now.stretch, nil
 		case now.why != "":
 			why = now.why
 		default:
 			why = fmt.Sprintf("at most %s rows/s", figure(rate))
 		}
-		f.tally.held(why)
+		f.tally.held(why, stopped)
 		if err := pause(ctx, wait); err != nil {
 			return 0, 0, err
 		}
