@@ -23,6 +23,9 @@ import (
 // so that it can be killed as any process can.
 const envChild = "GAPLESS_LIFECYCLE_RUNNER"
 
+// child is what such a runner calls itself.
+const child = "the child"
+
 // order is what a runner is to do.
 type order struct {
 	URL, File string
@@ -75,7 +78,7 @@ func runner(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := db.Lock(ctx, "the child")
+	unlock, err := db.Lock(ctx, child)
 	if err != nil {
 		return err
 	}
@@ -89,10 +92,14 @@ func runner(ctx context.Context, text string) error {
 	return unlock(ctx)
 }
 
-// killed has another process begin a part of the change and kills it: as soon
-// as it says when, or where that is nothing, at a moment of chance within the
-// step of that number. It tells whether the process was not done before.
-func (c *cell) killed(t testing.TB, o order, when string, at int) bool {
+// process is a runner at work, with what it says.
+type process struct {
+	*exec.Cmd
+	out io.Reader
+}
+
+// begin has another process begin a part of the change.
+func (c *cell) begin(t testing.TB, o order) process {
 	t.Helper()
 	o.URL, o.File = c.url, c.file
 	text, err := json.Marshal(o)
@@ -103,7 +110,7 @@ func (c *cell) killed(t testing.TB, o order, when string, at int) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^$")
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^$")
 	cmd.Env = append(os.Environ(), envChild+"="+string(text))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -113,19 +120,26 @@ func (c *cell) killed(t testing.TB, o order, when string, at int) bool {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return process{cmd, out}
+}
+
+// killed has another process begin a part of the change and kills it: as soon
+// as it says when, or where that is nothing, at a moment of chance within the
+// step of that number.
+func (c *cell) killed(t testing.TB, o order, when string, at int) {
+	t.Helper()
+	cmd := c.begin(t, o)
 	killing := func() {
 		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Error(err)
 		}
 	}
-	done, said := false, ""
-	for lines, seen := bufio.NewScanner(out), 0; lines.Scan(); {
+	said := ""
+	for lines, seen := bufio.NewScanner(cmd.out), 0; lines.Scan(); {
 		said = lines.Text()
 		switch {
 		case strings.HasPrefix(said, "failed"):
 			t.Errorf("the runner %s", said)
-		case said == "done":
-			done = true
 		case when != "" && said == when:
 			killing()
 		case when == "" && strings.HasPrefix(said, "step"):
@@ -135,9 +149,6 @@ func (c *cell) killed(t testing.TB, o order, when string, at int) bool {
 			}
 		}
 	}
-	if _, err := io.Copy(io.Discard, out); err != nil && !errors.Is(err, os.ErrClosed) {
-		t.Error(err)
-	}
 	var exit *exec.ExitError
 	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Error(err)
@@ -145,5 +156,4 @@ func (c *cell) killed(t testing.TB, o order, when string, at int) bool {
 	if when != "" && said != when && !t.Failed() {
 		t.Errorf("the runner said %q last, never %q", said, when)
 	}
-	return !done
 }
