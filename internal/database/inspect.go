@@ -162,35 +162,6 @@ func (i *inspector) columns(ctx context.Context) error {
 	return i.added(ctx)
 }
 
-// added looks at the columns that expand adds: they must be new, or as expand
-// left them.
-func (i *inspector) added(ctx context.Context) error {
-	if i.st.state == rollout.Contracted {
-		return nil
-	}
-	err := i.s.look(ctx, func(tx pgx.Tx) error {
-		for _, a := range i.c.Added() {
-			there, ok := i.t.column(a.Name)
-			if !ok {
-				continue
-			}
-			if i.st.state == rollout.Absent {
-				i.refuse("column %q is there already", a.Name)
-				continue
-			}
-			wanted, err := i.s.typeOf(ctx, tx, i.t, a)
-			if err != nil {
-				return err
-			}
-			if reason := unlike(there, wanted); reason != "" {
-				i.refuse("column %q is there already, %s", a.Name, reason)
-			}
-		}
-		return nil
-	})
-	return err
-}
-
 // sessions warns of transactions that would keep the DDL out, and of statements
 // that cannot bear a new column.
 func (i *inspector) sessions(ctx context.Context) error {
