@@ -95,15 +95,12 @@ func checkQuery(sql string) error {
 
 // checkIndexed tells what keeps sql from being one element of an index.
 func checkIndexed(sql string) error {
-	all, err := statements("create index on t (" + sql + "\n)")
+	tree, err := only("create index on t ("+sql+"\n)", "expression")
 	if err != nil {
 		return err
 	}
-	if len(all) != 1 {
-		return fmt.Errorf("expected one expression, observed %d statements", len(all))
-	}
-	index, _ := all[0]["IndexStmt"].(node)
-	if params, _ := index["indexParams"].([]any); len(params) != 1 || index["whereClause"] != nil || index["options"] != nil {
+	index := tree.GetIndexStmt()
+	if len(index.GetIndexParams()) != 1 || index.GetWhereClause() != nil || len(index.GetOptions()) > 0 {
 		return errors.New("expected one expression")
 	}
 	return nil
@@ -112,28 +109,25 @@ func checkIndexed(sql string) error {
 // referenced are the columns that an expression, or an element of an index,
 // names; none where it is not understood.
 func referenced(sql string) (columns []string) {
-	all, err := statements("create index on t ((" + sql + "\n))")
+	tree, err := only("create index on t (("+sql+"\n))", "expression")
 	if err != nil {
-		if all, err = statements("create index on t (" + sql + "\n)"); err != nil {
+		if tree, err = only("create index on t ("+sql+"\n)", "expression"); err != nil {
 			return nil
 		}
 	}
-	for _, st := range all {
-		walk(st, func(kind string, n node) {
-			switch kind {
-			case "ColumnRef":
-				if fields, _ := n["fields"].([]any); len(fields) > 0 {
-					last, _ := fields[len(fields)-1].(node)["String"].(node)
-					name, _ := last["sval"].(string)
-					columns = append(columns, name)
-				}
-			case "IndexElem":
-				if name, _ := n["name"].(string); name != "" {
-					columns = append(columns, name)
-				}
+	grammar.Walk(tree, func(m proto.Message) bool {
+		switch n := m.(type) {
+		case *pg.ColumnRef:
+			if names := grammar.Names(n.GetFields()); len(names) > 0 {
+				columns = append(columns, names[len(names)-1])
 			}
-		})
-	}
+		case *pg.IndexElem:
+			if n.GetName() != "" {
+				columns = append(columns, n.GetName())
+			}
+		}
+		return true
+	})
 	return columns
 }
 

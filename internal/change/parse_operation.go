@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/lint"
 )
 
 // list is where operations stand.
@@ -278,6 +280,25 @@ func (r *reviewer) view(path string, v View) {
 func (r *reviewer) sql(path string, where list, s SQL) {
 	if where == inExpand && strings.TrimSpace(s.Undo) == "" && r.doc.Has(path+".run") {
 		r.refuse(path, "sql in expand needs undo: the way back must be known before anything is done", `give the statements that take it back, or "undo: none" where there is nothing to take back`)
+	}
+	stage := lint.Expand
+	if where == inContract {
+		stage = lint.Contract
+	}
+	r.lint(path+".run", s.Run, stage)
+	if s.Undo != NothingToUndo {
+		r.lint(path+".undo", s.Undo, lint.Contract) // it takes away what nobody uses any more
+	}
+}
+
+// lint reviews the statements at path.
+func (r *reviewer) lint(path, sql string, stage lint.Stage) {
+	if !r.grammar || !r.doc.Has(path) {
+		return
+	}
+	for _, f := range lint.ReviewOperation(sql, stage) {
+		f.Line, f.Column = r.doc.Within(path, sql, f.Line, f.Column)
+		r.findings = append(r.findings, f)
 	}
 }
 
