@@ -26,6 +26,8 @@ type Progress struct {
 	Rate  float64       // rows a second
 	ETA   time.Duration // 0 if not known
 	Note  string        // what holds the step back, if anything does
+	// Warning is told once, and is not about how far the step is.
+	Warning string
 }
 
 // Evidence is what a step or a verification observed. It never holds a row's

@@ -32,6 +32,9 @@ type Facts struct {
 	// digest is empty for one that is absent.
 	State  rollout.ChangeState
 	Digest string
+	// HiddenAt is when contract hid the old columns; zero if they are not
+	// hidden.
+	HiddenAt time.Time
 }
 
 // Column is one column of the table.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/gapless-deploy/gapless/internal/lint"
 )
 
 // list is where operations stand.
@@ -160,13 +158,21 @@ func (r *reviewer) operation(path string, where list, o Operation) {
 		r.createIndex(path, *o.CreateIndex)
 	case o.CreateTable != nil:
 		r.createTable(path, *o.CreateTable)
+	case o.RenameTable != nil:
+		r.renameTable(path, *o.RenameTable)
 	case o.CreateView != nil:
 		r.view(path, *o.CreateView)
 	case o.ReplaceView != nil:
 		r.view(path, *o.ReplaceView)
 	case o.AddEnumValue != nil:
-		if o.AddEnumValue.Before != "" && o.AddEnumValue.After != "" {
-			r.refuse(path, "add_enum_value stands before one value or after one, not both", "")
+		r.addEnumValue(path, *o.AddEnumValue)
+	case o.DropView != "":
+		r.named(path, "view", o.DropView)
+	case o.DropSequence != "":
+		r.named(path, "sequence", o.DropSequence)
+	case o.DropFunction != "":
+		if !strings.HasSuffix(o.DropFunction, ")") || !strings.Contains(o.DropFunction, "(") {
+			r.refuse(path, fmt.Sprintf("function %q: several may have this name", o.DropFunction), "give the types of its arguments, as in area(integer, integer) or now()")
 		}
 	case o.SQL != nil:
 		r.sql(path, where, *o.SQL)
@@ -229,76 +235,6 @@ func (r *reviewer) createIndex(path string, index CreateIndex) {
 	r.expression(path+".where", index.Where)
 	for i, on := range index.On {
 		r.parsed(fmt.Sprintf("%s.on[%d]", path, i), on, checkIndexed)
-	}
-}
-
-func (r *reviewer) createTable(path string, t CreateTable) {
-	names := map[string]bool{}
-	for i, c := range t.Columns {
-		at := fmt.Sprintf("%s.columns[%d]", path, i)
-		r.column(at, c.Name)
-		if names[c.Name] {
-			r.refuse(at, fmt.Sprintf("column %q is there twice", c.Name), "")
-		}
-		names[c.Name] = true
-		r.sqlType(at+".type", c.Type)
-		r.expression(at+".default", c.Default)
-		r.expression(at+".generated", c.Generated)
-		if !slices.Contains([]string{"", "always", "by default"}, c.Identity) {
-			r.refuse(at+".identity", fmt.Sprintf("identity: %q is neither always nor by default", c.Identity), "")
-		}
-	}
-	for i, c := range t.Checks {
-		r.expression(fmt.Sprintf("%s.checks[%d].expression", path, i), c.Expression)
-	}
-	for i, f := range t.ForeignKeys {
-		r.foreignKey(fmt.Sprintf("%s.foreign_keys[%d]", path, i), f)
-	}
-	known := func(at string, columns []string) {
-		for _, c := range columns {
-			if !names[c] {
-				r.refuse(at, fmt.Sprintf("the new table has no column %q", c), "")
-			}
-		}
-	}
-	known(path+".primary_key", t.PrimaryKey)
-	for i, u := range t.Unique {
-		known(fmt.Sprintf("%s.unique[%d].columns", path, i), u.Columns)
-	}
-	for i, f := range t.ForeignKeys {
-		known(fmt.Sprintf("%s.foreign_keys[%d].columns", path, i), f.Columns)
-	}
-}
-
-func (r *reviewer) view(path string, v View) {
-	if _, err := ParseTable(v.Name); err != nil {
-		r.refuse(path+".name", "view: "+err.Error(), "write view or schema.view")
-	}
-	r.parsed(path+".query", v.Query, checkQuery)
-}
-
-func (r *reviewer) sql(path string, where list, s SQL) {
-	if where == inExpand && strings.TrimSpace(s.Undo) == "" && r.doc.Has(path+".run") {
-		r.refuse(path, "sql in expand needs undo: the way back must be known before anything is done", `give the statements that take it back, or "undo: none" where there is nothing to take back`)
-	}
-	stage := lint.Expand
-	if where == inContract {
-		stage = lint.Contract
-	}
-	r.lint(path+".run", s.Run, stage)
-	if s.Undo != NothingToUndo {
-		r.lint(path+".undo", s.Undo, lint.Contract) // it takes away what nobody uses any more
-	}
-}
-
-// lint reviews the statements at path.
-func (r *reviewer) lint(path, sql string, stage lint.Stage) {
-	if !r.grammar || !r.doc.Has(path) {
-		return
-	}
-	for _, f := range lint.ReviewOperation(sql, stage) {
-		f.Line, f.Column = r.doc.Within(path, sql, f.Line, f.Column)
-		r.findings = append(r.findings, f)
 	}
 }
 

@@ -52,6 +52,8 @@ type commands struct {
 	Rollback rollbackCmd `cmd:"" help:"Give all traffic to stable, at once."`
 	Hold     holdCmd     `cmd:"" help:"Keep the rollout where it is until its next step is approved anew."`
 	Adopt    adoptCmd    `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
+	Pause    pauseCmd    `cmd:"" help:"Let the backfill of a change wait, whoever runs it."`
+	Resume   resumeCmd   `cmd:"" help:"Let a paused backfill go on."`
 	Status   statusCmd   `cmd:"" help:"Show record and reality side by side."`
 	Can      canCmd      `cmd:"" help:"List what a phase needs, met or not."`
 	Init     initCmd     `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
@@ -139,6 +141,9 @@ type environment struct {
 	job *job
 	// service is known once the config was read.
 	service string
+	// backfill is what the command line says of it, over the config.
+	backfill backfillFlags
+	lever    lever
 }
 
 // statusOf is the exit status of an outcome.

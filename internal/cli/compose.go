@@ -74,7 +74,7 @@ func (env *environment) compose() (*release, error) {
 	}
 	if cfg.Schema != nil {
 		env.out.hideURL(env.Getenv(cfg.Schema.URLEnv)) // also where no phase opens it: a candidate may name it
-		r.runner.OpenDatabase = env.database(cfg.Schema.URLEnv)
+		r.runner.OpenDatabase = env.database(cfg.Schema)
 	}
 	return r, nil
 }
@@ -94,21 +94,29 @@ func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
 // database gives the way to the database of the schema changes. It is opened
 // when a phase first asks, so that a phase which need not ask works without it,
 // and one which must can say what is served where it does not answer.
-func (env *environment) database(name string) func(context.Context) (phase.Database, error) {
+func (env *environment) database(schema *config.Schema) func(context.Context) (phase.Database, error) {
 	return func(ctx context.Context) (phase.Database, error) {
-		url := env.Getenv(name)
-		if url == "" {
-			return nil, &inputError{
-				err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", name),
-				hint: "set it in the environment of this command; it never stands in the config",
-			}
-		}
-		db, err := database.Open(ctx, url, database.Options{})
+		db, err := env.openDatabase(ctx, schema)
 		if err != nil {
-			return nil, fmt.Errorf("database of %s: %w", name, err)
+			return nil, err
 		}
 		return db, nil
 	}
+}
+
+func (env *environment) openDatabase(ctx context.Context, schema *config.Schema) (*database.DB, error) {
+	url := env.Getenv(schema.URLEnv)
+	if url == "" {
+		return nil, &inputError{
+			err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", schema.URLEnv),
+			hint: "set it in the environment of this command; it never stands in the config",
+		}
+	}
+	db, err := database.Open(ctx, url, env.databaseOptions(schema.Backfill))
+	if err != nil {
+		return nil, fmt.Errorf("database of %s: %w", schema.URLEnv, err)
+	}
+	return db, nil
 }
 
 // identify says in whose name the phase runs. GitHub's variables are used

@@ -29,6 +29,16 @@ func (p part) rest() span {
 	return span{p.reached, p.within.upper}
 }
 
+// filler is one run of the backfill, shared by its workers.
+type filler struct {
+	db       *DB
+	r        relation
+	blank    bool // rows without an old form need no visit
+	monitor  *monitor
+	throttle throttle
+	tally    *tally
+}
+
 // backfill gives the rows that were there before the trigger their new form.
 // Rows whose new form is set are never touched.
 func (db *DB) backfill(ctx context.Context, s *session, c change.Change, st standing, progress func(change.Progress)) (change.Evidence, error) {
@@ -41,40 +51,73 @@ func (db *DB) backfill(ctx context.Context, s *session, c change.Change, st stan
 	if err != nil {
 		return e, err
 	}
-	f := &filler{db: db, r: r, begun: db.options.Now(), report: progress}
-	if f.total, err = s.countRows(ctx, r.table); err != nil {
+	f := &filler{db: db, r: r}
+	total, err := s.countRows(ctx, r.table)
+	if err != nil {
 		return e, err
 	}
 	if f.blank, err = s.blankStaysBlank(ctx, r); err != nil {
 		return e, err
 	}
-	for _, p := range parts {
-		f.resumed += p.rows
-	}
-	f.walked = f.resumed
-	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(db.options.Workers)
-	for i := range parts {
-		if !parts[i].done {
-			group.Go(func() error {
-				return db.with(working, c.ID, func(s *session) error { return f.part(working, s, &parts[i]) })
-			})
+	f.tally = newTally(db.options.Now, total, parts, progress)
+	err = db.with(ctx, c.ID+" health", func(own *session) error {
+		var err error
+		if f.monitor, err = newMonitor(ctx, db, own, r, f.tally.warn); err != nil {
+			return err
 		}
-	}
-	if err := group.Wait(); err != nil {
+		return f.run(ctx, parts)
+	})
+	if err != nil {
 		return e, err
 	}
+	e.Detail = f.tally.warned()
 	return db.filled(ctx, s, f, e)
+}
+
+// run fills all parts, with as many workers as there may be, each of which
+// takes the next part when it has done one.
+func (f *filler) run(ctx context.Context, parts []part) error {
+	queue := make(chan *part, len(parts))
+	for i := range parts {
+		if !parts[i].done {
+			queue <- &parts[i]
+		}
+	}
+	close(queue)
+	group, ctx := errgroup.WithContext(ctx)
+	watching, enough := context.WithCancel(ctx)
+	group.Go(func() error { return f.monitor.run(watching) })
+	group.Go(func() error {
+		defer enough()
+		workers, ctx := errgroup.WithContext(ctx)
+		for range min(f.db.options.Workers, len(queue)) {
+			workers.Go(func() error {
+				return f.db.with(ctx, f.r.change.ID, func(s *session) error { return f.work(ctx, s, queue) })
+			})
+		}
+		return workers.Wait()
+	})
+	return group.Wait()
+}
+
+func (f *filler) work(ctx context.Context, s *session, queue <-chan *part) error {
+	pace := newPace(f.db.options.BatchTarget)
+	for p := range queue {
+		if err := f.part(ctx, s, p, pace); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // filled notes that the backfill is done. The evidence is of the run that
 // ended it; rows are of all runs.
 func (db *DB) filled(ctx context.Context, s *session, f *filler, e change.Evidence) (change.Evidence, error) {
-	e.Seconds = db.options.Now().Sub(f.begun).Seconds()
+	e.Seconds = db.options.Now().Sub(f.tally.begun).Seconds()
 	if e.Seconds > 0 {
-		e.RowsPerSecond = float64(f.filled) / e.Seconds
+		e.RowsPerSecond = float64(f.tally.filled) / e.Seconds
 	}
-	if before, done, err := finished(ctx, s, f.r.change.ID, e.Step); err != nil || done && f.filled == 0 {
+	if before, done, err := finished(ctx, s, f.r.change.ID, e.Step); err != nil || done && f.tally.filled == 0 {
 		return before, err
 	}
 	return e, pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error {
@@ -91,14 +134,10 @@ func (db *DB) filled(ctx context.Context, s *session, f *filler, e change.Eviden
 }
 
 // part fills one part, batch after batch.
-func (f *filler) part(ctx context.Context, s *session, p *part) error {
-	pace := newPace(f.db.options.BatchTarget)
+func (f *filler) part(ctx context.Context, s *session, p *part, pace *pace) error {
 	var seen blockers
 	for tries := 0; !p.done; {
-		if err := f.hold(ctx, s); err != nil {
-			return err
-		}
-		batch, last, err := s.step(ctx, s, f.r.table, p.rest(), pace.size())
+		rate, stretch, err := f.hold(ctx)
 		if err != nil {
 			return err
 		}
@@ -106,24 +145,28 @@ func (f *filler) part(ctx context.Context, s *session, p *part) error {
 		if tries > 0 {
 			stop = f.db.watch(ctx, s, f.db.options.LockTimeout, &seen)
 		}
-		begun := time.Now()
-		rows, err := f.batch(ctx, s, p, batch, last)
+		took, err := f.next(ctx, s, p, pace, rate)
 		stop()
 		if err == nil {
-			pace.took(pace.size(), time.Since(begun))
-			f.did(int64(pace.size()), rows, last)
 			tries = 0
+			if err := f.rest(ctx, time.Duration(stretch*float64(took))); err != nil {
+				return err
+			}
 			continue
 		}
 		slow := sqlState(err) == queryCanceled && ctx.Err() == nil
 		if !metLock(err) && !slow {
 			return err
 		}
+		whole := pace.size()
+		pace.failed()
+		if slow && whole > 1 { // too large, not locked
+			continue
+		}
 		if tries++; tries >= f.db.options.Attempts {
 			return &LockedError{Object: "rows of table " + f.r.table.ident(), Attempts: tries, Wait: f.db.options.LockTimeout,
 				Blockers: seen.list(), Err: errors.Join(err, seen.failure())}
 		}
-		pace.failed()
 		if err := backoff(ctx, tries); err != nil {
 			return err
 		}
@@ -131,13 +174,40 @@ func (f *filler) part(ctx context.Context, s *session, p *part) error {
 	return nil
 }
 
+// next fills the part's next batch, and gives the time that its rows were
+// locked.
+func (f *filler) next(ctx context.Context, s *session, p *part, pace *pace, rate float64) (time.Duration, error) {
+	size := pace.within(rate)
+	batch, last, err := s.step(ctx, s, f.r.table, p.rest(), size)
+	if err != nil {
+		return 0, err
+	}
+	if last {
+		rest, err := s.count(ctx, s, f.r.table, batch)
+		if err != nil {
+			return 0, err
+		}
+		size = int(rest)
+	}
+	begun := f.db.options.Now()
+	rows, err := f.batch(ctx, s, p, batch, last, pace.patience(s.options.StatementTimeout))
+	if err != nil {
+		return 0, err
+	}
+	took := f.db.options.Now().Sub(begun)
+	pace.took(size, took)
+	f.throttle.spend(begun, rows, rate)
+	f.tally.did(int64(size), rows, p.done)
+	return took, nil
+}
+
 // batch fills the rows of one span and moves the part's checkpoint to its end,
 // in one transaction. Where f raises for one of the rows, all are filled row by
 // row instead, and those stay without new form.
-func (f *filler) batch(ctx context.Context, s *session, p *part, batch span, last bool) (rows int64, err error) {
+func (f *filler) batch(ctx context.Context, s *session, p *part, batch span, last bool, patience time.Duration) (rows int64, err error) {
 	for _, rowByRow := range []bool{false, true} {
 		err = pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) (err error) {
-			if rows, err = f.fill(ctx, tx, batch, rowByRow); err != nil {
+			if rows, err = f.fill(ctx, tx, batch, rowByRow, patience); err != nil {
 				return err
 			}
 			tag, err := tx.Exec(ctx, `
@@ -164,69 +234,4 @@ func (f *filler) batch(ctx context.Context, s *session, p *part, batch span, las
 		p.reached = batch.upper
 	}
 	return rows, nil
-}
-
-// mark tells our statements on the application's tables from its own in
-// pg_stat_statements.
-const mark = "/* gapless */ "
-
-// fill gives the rows of a span that have no new form one. The update looks at
-// each row again under its lock, so that what a writer did meanwhile stands.
-func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool) (int64, error) {
-	r := f.r
-	// Whoever waits for one of our rows waits no longer for us than for the
-	// batch: we give up before the server looks for a deadlock, so that it is
-	// never the application's transaction that ends. A lost commit is lost
-	// together with its checkpoint.
-	_, err := tx.Exec(ctx, `
-		select set_config('gapless.backfill', $1, true), set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
-		  set_config('lock_timeout', least($2::bigint, setting::bigint / 2) || 'ms', true) from pg_settings where name = 'deadlock_timeout'`,
-		r.change.ID, f.db.options.LockTimeout.Milliseconds())
-	if err != nil {
-		return 0, fmt.Errorf("begin a batch: %w", err)
-	}
-	condition, args := within.condition(r.table.key)
-	unset := condition + " and " + allNull(r.new, "")
-	if f.blank {
-		unset += " and " + anyNotNull(r.old, "")
-	}
-	var sets []string
-	for _, c := range r.new {
-		sets = append(sets, c.ident()+" = "+r.f(c))
-	}
-	statement := fmt.Sprintf(mark+"update %s set %s where %s", r.table.ident(), comma(sets), unset)
-	if rowByRow {
-		call := fmt.Sprintf("%s(%s) as f", r.forwardName(), comma(idents(r.old, "")))
-		unmapped := fmt.Sprintf(`
-			insert into gapless.kept (change, tbl, key, side, value, why)
-			select %[1]s, %[2]d::regclass, key, 'old', value, 'unmapped' from (
-			  select %[3]s as key, %[4]s as value from %[5]s where %[6]s and not (select f.gapless_ok from %[7]s)) as bad
-			where not exists (select from gapless.kept k where k.change = %[1]s and k.why = 'unmapped' and k.key = bad.key and k.value = bad.value)`,
-			literal(r.change.ID), r.table.oid, object(r.table.key, ""), object(r.old, ""), r.table.ident(), unset, call)
-		if _, err := tx.Exec(ctx, unmapped, args...); err != nil {
-			return 0, fmt.Errorf("note rows without a new form: %w", err)
-		}
-		statement = fmt.Sprintf(mark+"update %s set (%s) = (select %s from %s) where %s and (select f.gapless_ok from %s)",
-			r.table.ident(), comma(idents(r.new, "")), comma(idents(r.new, "f.")), call, unset, call)
-	}
-	tag, err := tx.Exec(ctx, statement, args...)
-	if err != nil {
-		return 0, fmt.Errorf("fill a batch of %s: %w", r.table.ident(), err)
-	}
-	return tag.RowsAffected(), nil
-}
-
-// blankStaysBlank tells whether f of nothing is nothing, so that rows without an
-// old form need no visit.
-func (s *session) blankStaysBlank(ctx context.Context, r relation) (bool, error) {
-	nulls := make([]string, len(r.old))
-	for i, c := range r.old {
-		nulls[i] = "null::" + c.sqlType
-	}
-	var blank bool
-	err := s.QueryRow(ctx, fmt.Sprintf("select f.gapless_ok and %s from %s(%s) as f", allNull(r.new, "f."), r.forwardName(), comma(nulls))).Scan(&blank)
-	if err != nil {
-		return false, fmt.Errorf("map a row without an old form: %w", err)
-	}
-	return blank, nil
 }

@@ -130,6 +130,9 @@ const (
 	queryCanceled        = "57014"
 	raiseException       = "P0001"
 	duplicateObject      = "42710"
+	undefinedTable       = "42P01"
+
+	insufficientPrivilege = "42501"
 )
 
 func sqlState(err error) string {

@@ -31,8 +31,13 @@ type Options struct {
 	// Workers is how many parts of the key range are backfilled at a time.
 	// Default 1.
 	Workers int
-	// Hold tells between batches whether the backfill must wait, and for what;
-	// empty to go on. Default: for standbys that lag by more than 10s.
+	// MaxRate is the most rows a second that a backfill writes, over all
+	// workers; 0 is no bound. gapless.control may say otherwise.
+	MaxRate float64
+	// Health is what slows a backfill down or stops it.
+	Health Health
+	// Hold tells between batches whether the backfill must wait, besides, and
+	// for what; empty to go on. It is asked by several goroutines. Default: not.
 	Hold func(ctx context.Context) (reason string, err error)
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -46,6 +51,10 @@ func (o Options) withDefaults() Options {
 	fill(&o.IndexTimeout, 6*time.Hour)
 	fill(&o.BatchTarget, 250*time.Millisecond)
 	fill(&o.Workers, 1)
+	o.Health = o.Health.withDefaults()
+	if o.Hold == nil {
+		o.Hold = func(context.Context) (string, error) { return "", nil }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -3,22 +3,25 @@ package database
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// parts are those of the backfill, as it was begun. The first time the key is
-// divided into one part for each worker.
+// leastParts is into how many parts the key of all but small tables is divided.
+// They are many more than there are workers, so that at the end none of these
+// fills a large part alone, and so that a backfill that goes on with other
+// workers has parts for them.
+const leastParts, partsPerWorker = 16, 4
+
+// parts are those of the backfill, as it was begun.
 func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error) {
 	parts, err := loadParts(ctx, s, r.change.ID)
 	if err != nil || len(parts) > 0 {
 		return parts, err
 	}
-	bounds, err := s.divide(ctx, r.table, db.options.Workers)
+	bounds, err := s.divide(ctx, r.table, max(leastParts, partsPerWorker*db.options.Workers))
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +67,13 @@ func loadParts(ctx context.Context, q querier, id string) ([]part, error) {
 // sampled is how many rows a sample of a table should have.
 const sampled = 20_000
 
+// sample is the clause that gives about so many rows of a table of this size.
+// It reads whole blocks, of all partitions alike.
+func sample(rows int64) (clause string, percent float64) {
+	percent = min(100, 100*sampled/max(float64(rows), 1))
+	return fmt.Sprintf("tablesample system (%g)", percent), percent
+}
+
 // divide gives the keys that divide a table into n parts of about the same
 // number of rows, by a sample. A small table is not divided.
 func (s *session) divide(ctx context.Context, t table, n int) ([][]string, error) {
@@ -74,12 +84,12 @@ func (s *session) divide(ctx context.Context, t table, n int) ([][]string, error
 	if err != nil {
 		return nil, err
 	}
-	percent := min(100, 100*sampled/max(float64(estimate), 1))
+	clause, _ := sample(estimate)
 	rows, err := s.Query(ctx, fmt.Sprintf(`
-		with sample as (select %[1]s from %[2]s tablesample system (%[3]g)),
+		with sample as (select %[1]s from %[2]s %[3]s),
 		ranked as (select array[%[4]s] as bound, row_number() over (order by %[1]s) as n, count(*) over () as total from sample)
 		select bound from ranked where total >= 100 * $1 and n in (select i * total / $1 from generate_series(1, $1 - 1) i) order by n`,
-		comma(idents(t.key, "")), t.ident(), percent, comma(t.key.texts(""))), n)
+		comma(idents(t.key, "")), t.ident(), clause, comma(t.key.texts(""))), n)
 	if err != nil {
 		return nil, fmt.Errorf("divide %s: %w", t.ident(), err)
 	}
@@ -90,13 +100,52 @@ func (s *session) divide(ctx context.Context, t table, n int) ([][]string, error
 	return bounds, nil
 }
 
+// sampleKeys gives keys of at most n rows from all over a table; of a small one,
+// the first rows.
+func (s *session) sampleKeys(ctx context.Context, t table, n int) ([][]string, error) {
+	keys, err := s.divide(ctx, t, n+1)
+	if err != nil || len(keys) > 0 {
+		return keys, err
+	}
+	order := comma(idents(t.key, ""))
+	rows, err := s.Query(ctx, fmt.Sprintf(`select array[%s] from %s order by %s limit $1`, comma(t.key.texts("")), t.ident(), order), n)
+	if err == nil {
+		keys, err = pgx.CollectRows(rows, pgx.RowTo[[]string])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find rows of %s: %w", t.ident(), err)
+	}
+	return keys, nil
+}
+
+// storage are the table and all below it: partitions, and what inherits.
+func (s *session) storage(ctx context.Context, t table) ([]uint32, error) {
+	rows, err := s.Query(ctx, `
+		with recursive tree as (select $1::oid as oid union select inhrelid from pg_inherits join tree on inhparent = tree.oid)
+		select oid from tree`, t.oid)
+	if err != nil {
+		return nil, fmt.Errorf("find the partitions of %s: %w", t.ident(), err)
+	}
+	oids, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+	if err != nil {
+		return nil, fmt.Errorf("find the partitions of %s: %w", t.ident(), err)
+	}
+	return oids, nil
+}
+
+// estimateRows tells about how many rows a table has, at once, from its size
+// and what was last known of its density.
 func (s *session) estimateRows(ctx context.Context, t table) (int64, error) {
+	oids, err := s.storage(ctx, t)
+	if err != nil {
+		return 0, err
+	}
 	var n int64
-	err := s.QueryRow(ctx, `
-		select case when reltuples > 0 and relpages > 0
-		  then (reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int))::bigint
-		  else pg_relation_size(oid) / 64 end
-		from pg_class where oid = $1`, t.oid).Scan(&n)
+	err = s.QueryRow(ctx, `
+		select coalesce(sum(case when reltuples > 0 and relpages > 0
+		  then reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int)
+		  else pg_relation_size(oid) / 64 end), 0)::bigint
+		from pg_class where oid = any($1) and relkind in ('r', 'm', 't')`, oids).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("estimate the rows of %s: %w", t.ident(), err)
 	}
@@ -104,99 +153,27 @@ func (s *session) estimateRows(ctx context.Context, t table) (int64, error) {
 }
 
 // countRows counts the rows of a table where that takes a second or so, and
-// estimates them where it would take longer.
+// counts a sample where it would take longer.
 func (s *session) countRows(ctx context.Context, t table) (int64, error) {
 	const countable = 512 << 20 // bytes
+	oids, err := s.storage(ctx, t)
+	if err != nil {
+		return 0, err
+	}
 	var size, n int64
-	if err := s.QueryRow(ctx, `select pg_relation_size($1::oid)`, t.oid).Scan(&size); err != nil {
+	if err := s.QueryRow(ctx, `select coalesce(sum(pg_relation_size(oid)), 0)::bigint from unnest($1::oid[]) oid`, oids).Scan(&size); err != nil {
 		return 0, fmt.Errorf("measure %s: %w", t.ident(), err)
 	}
+	clause, percent := "", 100.0
 	if size > countable {
-		return s.estimateRows(ctx, t)
+		estimate, err := s.estimateRows(ctx, t)
+		if err != nil {
+			return 0, err
+		}
+		clause, percent = sample(estimate)
 	}
-	if err := s.QueryRow(ctx, fmt.Sprintf(`select count(*) from %s`, t.ident())).Scan(&n); err != nil {
+	if err := s.QueryRow(ctx, fmt.Sprintf(`select count(*) from %s %s`, t.ident(), clause)).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count the rows of %s: %w", t.ident(), err)
 	}
-	return n, nil
-}
-
-// filler is one run of the backfill, shared by its workers.
-type filler struct {
-	db     *DB
-	r      relation
-	blank  bool // rows without an old form need no visit
-	total  int64
-	begun  time.Time
-	report func(change.Progress)
-
-	mu      sync.Mutex
-	walked  int64 // rows looked at
-	resumed int64 // of them by earlier runs
-	filled  int64
-	told    time.Time
-	holding string
-}
-
-// tellEvery is how often progress is told.
-const tellEvery = 200 * time.Millisecond
-
-// did adds a batch to the run's count.
-func (f *filler) did(walked, filled int64, last bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.walked = min(f.walked+walked, max(f.total, f.walked))
-	f.filled += filled
-	f.holding = ""
-	f.tell(last)
-}
-
-// tell reports progress; f.mu is held.
-func (f *filler) tell(now bool) {
-	at := f.db.options.Now()
-	if !now && at.Sub(f.told) < tellEvery {
-		return
-	}
-	f.told = at
-	p := change.Progress{Step: string(change.Backfill), Done: f.walked, Total: f.total, Note: f.holding}
-	if seconds := at.Sub(f.begun).Seconds(); seconds > 0 && f.walked > f.resumed {
-		p.Rate = float64(f.walked-f.resumed) / seconds
-		p.ETA = time.Duration(float64(max(f.total-f.walked, 0)) / p.Rate * float64(time.Second))
-	}
-	f.report(p)
-}
-
-// hold waits for as long as something holds the backfill back.
-func (f *filler) hold(ctx context.Context, s *session) error {
-	const look = 500 * time.Millisecond
-	ask := f.db.options.Hold
-	if ask == nil {
-		ask = s.lagging
-	}
-	for {
-		reason, err := ask(ctx)
-		if err != nil {
-			return fmt.Errorf("ask whether the backfill must wait: %w", err)
-		}
-		if reason == "" {
-			return nil
-		}
-		f.mu.Lock()
-		f.holding = reason
-		f.tell(false)
-		f.mu.Unlock()
-		if err := pause(ctx, look); err != nil {
-			return err
-		}
-	}
-}
-
-// lagging names a standby that is far behind. A role that may not see standbys
-// sees none.
-func (s *session) lagging(ctx context.Context) (string, error) {
-	const most = 10 * time.Second
-	var reason string
-	err := s.QueryRow(ctx, `
-		select coalesce((select format('standby %s is %s s behind', application_name, round(extract(epoch from replay_lag)))
-		  from pg_stat_replication where replay_lag > make_interval(secs => $1) order by replay_lag desc limit 1), '')`, most.Seconds()).Scan(&reason)
-	return reason, err
+	return int64(float64(n) * 100 / percent), nil
 }

@@ -45,14 +45,18 @@ func TestBackfillResumes(t *testing.T) {
 		}
 		return "", nil
 	}}
-	for _, workers := range []int{1, 2} {
-		options.Workers = workers
+	for _, workers := range [][]int{{1}, {2}, {1, 5, 2}} { // in turn
 		t.Run(fmt.Sprintf("%d workers", workers), func(t *testing.T) {
 			s := newStage(t, options)
 			s.addresses(t, rows)
 			other := s.connect(t)
 			interrupted, filled := 0, int64(-1)
 			for n := int64(1); ; n++ {
+				options.Workers = workers[int(n)%len(workers)]
+				var err error
+				if s.db, err = database.Open(t.Context(), s.url, options); err != nil {
+					t.Fatal(err)
+				}
 				ctx, cancel := context.WithCancel(t.Context())
 				var ending sync.WaitGroup
 				batches.Store(0)
@@ -66,7 +70,7 @@ func TestBackfillResumes(t *testing.T) {
 						})
 					}
 				}
-				err := applyAll(ctx, s, c)
+				err = applyAll(ctx, s, c)
 				ending.Wait()
 				cancel()
 				if err == nil {

@@ -11,6 +11,7 @@ create table if not exists gapless.change (
   mapping jsonb,
   begun_at timestamptz not null default clock_timestamp(),
   expanded_at timestamptz,
+  hidden_at timestamptz,
   contracting_at timestamptz,
   contracted_at timestamptz,
   role name not null default session_user
@@ -59,6 +60,22 @@ comment on column gapless.checkpoint.lower is 'The part begins after this key; n
 comment on column gapless.checkpoint.upper is 'The part ends with this key; null for the last one.';
 comment on column gapless.checkpoint.reached is 'Done up to and with this key.';
 
+create table if not exists gapless.control (
+  change text primary key,
+  paused boolean not null default false,
+  max_rate bigint check (max_rate > 0),
+  why text,
+  by text not null default session_user,
+  role name not null default session_user,
+  at timestamptz not null default clock_timestamp()
+);
+comment on table gapless.control is 'What people ask of the backfills, read by those at work twice a second: by "gapless pause" and "gapless resume", or by hand.';
+comment on column gapless.control.change is 'The change, or * for every one.';
+comment on column gapless.control.paused is 'Waits after its batch, without a transaction, until this is false or the row is gone.';
+comment on column gapless.control.max_rate is 'The most rows a second, over all workers; null leaves it as the runner was told. The row of a change goes before the one of every change.';
+comment on column gapless.control.why is 'Shown to who watches the backfill.';
+comment on column gapless.control.by is 'The person, or the role, that asked.';
+
 create table if not exists gapless.kept (
   n bigint generated always as identity primary key,
   change text not null,
@@ -99,14 +116,40 @@ create table if not exists gapless.statement_seen (
 comment on table gapless.statement_seen is 'Statements of pg_stat_statements that name an old column: how often they had run when last looked, and when that last grew. The row with queryid 0 is the look itself.';
 
 create table if not exists gapless.archive (
-  change text primary key,
+  n bigint generated always as identity primary key,
+  change text not null,
+  kind text not null check (kind in ('contract', 'revert', 'table')),
   archive_table text not null,
   rows bigint,
   checksum text,
+  partitions oid[] not null default '{}',
   begun_at timestamptz not null default clock_timestamp(),
-  done_at timestamptz
+  done_at timestamptz,
+  expires_at timestamptz,
+  restored_at timestamptz
 );
-comment on table gapless.archive is 'Where the columns that contract dropped were copied to.';
+create unique index if not exists archive_open on gapless.archive (change, kind) where done_at is null;
+comment on table gapless.archive is 'Where what a change dropped was copied to, or moved to where it is a whole table.';
+comment on column gapless.archive.kind is 'contract: the old columns. revert: the new ones, on the way back of expand. table: the table itself.';
+comment on column gapless.archive.partitions is 'The partitions whose rows are in it, or captured: the rows of one that is attached later are copied as a whole.';
+comment on column gapless.archive.done_at is 'When it was counted and summed up; nothing writes it since.';
+comment on column gapless.archive.expires_at is 'When it may be removed; null for never.';
+comment on column gapless.archive.restored_at is 'When the change was brought back out of it.';
+
+create table if not exists gapless.archived_kept (
+  n bigint primary key,
+  archive bigint not null references gapless.archive on delete cascade,
+  tbl regclass,
+  key jsonb not null,
+  side text not null,
+  value jsonb not null,
+  why text not null,
+  role name not null,
+  xid xid8 not null,
+  at timestamptz not null
+);
+create index if not exists archived_kept_archive on gapless.archived_kept (archive);
+comment on table gapless.archived_kept is 'What gapless.kept held for a change whose expand was taken back.';
 
 create table if not exists gapless.archived_definition (
   change text not null,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -65,44 +64,11 @@ func (s *session) step(ctx context.Context, q querier, t table, within span, n i
 	return span{within.lower, upper}, false, nil
 }
 
-// pace finds how many rows make a batch of the wanted duration, as GitLab's
-// batch optimiser does: by an exponential average of how long a row took, with
-// bounded growth.
-type pace struct {
-	target time.Duration
-	rows   float64
-	perRow float64 // seconds, averaged; 0 before the first batch
+// count counts the rows of a span.
+func (s *session) count(ctx context.Context, q querier, t table, within span) (n int64, err error) {
+	condition, args := within.condition(t.key)
+	if err := q.QueryRow(ctx, fmt.Sprintf(`select count(*) from %s where %s`, t.ident(), condition), args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count rows of %s: %w", t.ident(), err)
+	}
+	return n, nil
 }
-
-const (
-	firstBatch         = 5_000
-	leastRows, mostRow = 1_000, 2_000_000
-	growth             = 1.2
-	fastGrowth         = 3.0 // far from the target
-	smoothing          = 0.4
-)
-
-func newPace(target time.Duration) *pace { return &pace{target: target, rows: firstBatch} }
-
-func (p *pace) size() int { return int(p.rows) }
-
-// took tells how long a batch of n rows took.
-func (p *pace) took(n int, d time.Duration) {
-	if n <= 0 || d <= 0 {
-		return
-	}
-	seconds := d.Seconds() / float64(n)
-	if p.perRow == 0 {
-		p.perRow = seconds
-	}
-	p.perRow += smoothing * (seconds - p.perRow)
-	wanted := p.target.Seconds() / p.perRow
-	most := p.rows * growth
-	if wanted > p.rows*fastGrowth {
-		most = p.rows * fastGrowth
-	}
-	p.rows = min(max(min(wanted, most), leastRows), mostRow)
-}
-
-// failed halves the batch after one that took too long or met locks.
-func (p *pace) failed() { p.rows = max(p.rows/2, 1) }

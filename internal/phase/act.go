@@ -65,7 +65,13 @@ func (s *session) migrate(ctx context.Context, step plan.Migrate) error {
 	if err != nil {
 		return err
 	}
-	evidence, err := s.db.Apply(ctx, c, step.Step, func(p change.Progress) { s.tell(Event{Progress: &p}) })
+	evidence, err := s.db.Apply(ctx, c, step.Step, func(p change.Progress) {
+		if p.Warning != "" {
+			s.warn(c.ID + ": " + p.Warning)
+			return
+		}
+		s.tell(Event{Progress: &p})
+	})
 	if err != nil {
 		return fmt.Errorf("change %s: %s: %w", c.ID, step.Step.ID, err)
 	}

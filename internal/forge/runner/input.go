@@ -41,6 +41,7 @@ const (
 	InputReason            = "reason"
 	InputSupersede         = "supersede"
 	InputDryRun            = "dry-run"
+	InputMaxRate           = "max-rate"
 	InputState             = "state"
 	InputRecordKey         = "record-key"
 	InputRecordKeyPrevious = "record-key-previous"
@@ -74,6 +75,10 @@ func whatToDo() []Input {
 		{
 			Name: InputReason, Flag: "reason", For: []rollout.Phase{rollout.Rollback, rollout.Hold, rollout.Adopt},
 			Description: "Why, for the record.",
+		},
+		{
+			Name: InputMaxRate, Flag: "max-rate", For: []rollout.Phase{rollout.Expand},
+			Description: "The most rows a second that the backfill writes, over what the config says; 0 is no bound.",
 		},
 		{
 			Name: InputDryRun, Boolean: true, Default: "false", For: rollout.Phases()[1:],
