@@ -79,7 +79,7 @@ func TestObjectsThatCannotBeMadeAreRefused(t *testing.T) {
 		{"table there", `create_table: {columns: [{name: id, type: int}]}`, `"public"."address" is there already`},
 		{"view there", `create_view: {name: v, query: select 1}`, `"public"."v" is there already`},
 		{"view under a table's name", `create_view: {name: address, query: select 1}`, `"public"."address" is there already`},
-		{"view of nonsense", `create_view: {name: n, query: select id + street from address}`, "operator does not exist"},
+		{"view of nonsense", `create_view: {name: n, query: select id from address where id}`, "argument of WHERE must be type boolean"},
 		{"no schema", `create_view: {name: nowhere.n, query: select 1}`, `there is no schema "nowhere"`},
 		{"fewer columns", `replace_view: {name: v, query: select id from address}`, "it has 2 columns, the new query 1"},
 		{"another type", `replace_view: {name: v, query: "select id::bigint as id, street from address"}`, `column 1 is "id" integer, in the new query "id" bigint`},
@@ -190,11 +190,12 @@ expand: [{create_table: {columns: [{name: customer, type: int}], foreign_keys: [
 			if _, err := lazy.Exec(t.Context(), `set application_name = 'lazy report'; begin; update address set id = id`); err != nil {
 				t.Fatal(err)
 			}
+			steps := append(change.ExpandSteps(c), change.ContractSteps(c)...)
 			longest := time.Hour
 			for try := 0; try < 3 && longest > timeout+slack; try++ {
 				stop := make(chan struct{})
 				waited := s.slowestRead(t, stop)
-				_, err := s.applySteps(t, c, slices.Concat(change.ExpandSteps(c), change.ContractSteps(c)))
+				_, err := s.applySteps(t, c, steps[done(t, s, c):])
 				close(stop)
 				longest = min(longest, <-waited)
 				var locked *database.LockedError
@@ -208,7 +209,16 @@ expand: [{create_table: {columns: [{name: customer, type: int}], foreign_keys: [
 			if _, err := lazy.Exec(t.Context(), `commit`); err != nil {
 				t.Fatal(err)
 			}
-			s.run(t, c, slices.Concat(change.ExpandSteps(c), change.ContractSteps(c)))
+			s.run(t, c, steps[done(t, s, c):])
 		})
 	}
+}
+
+// done is how many steps of a change are done.
+func done(t *testing.T, s *stage, c change.Change) int {
+	t.Helper()
+	if _, digest, err := s.db.State(t.Context(), c.ID); err != nil || digest == "" {
+		return 0
+	}
+	return one[int](t, s, `select count(*) from gapless.step where change = $1 and done_at is not null`, c.ID)
 }
