@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -198,8 +199,33 @@ func (k *checker) gate(at string, g *Gate) {
 	}
 }
 
+// uses refuses a table or a column that is given twice, or without a name.
+func (k *checker) uses(uses []Use) {
+	tables := map[string]int{}
+	for i, use := range uses {
+		at := fmt.Sprintf("schema.uses[%d]", i)
+		if first, twice := tables[use.Table]; twice && !k.faulty(at) {
+			k.refuse(at+".table", fmt.Sprintf("%s is given twice, first as schema.uses[%d]", use.Table, first), "put the columns together")
+		}
+		tables[use.Table] = i
+		if k.doc.Has(at+".table") && use.Table == "" && !k.faulty(at+".table") {
+			k.refuse(at+".table", "expected a name, observed nothing", "")
+		}
+		if k.doc.Has(at+".columns") && len(use.Columns) == 0 && !k.faulty(at+".columns") {
+			k.refuse(at+".columns", "expected names, observed none", "leave columns out where the whole table is used")
+		}
+		for j, column := range use.Columns {
+			if at := fmt.Sprintf("%s.columns[%d]", at, j); (column == "" || slices.Contains(use.Columns[:j], column)) && !k.faulty(at) {
+				k.refuse(at, fmt.Sprintf("expected another name, observed %q", column), "")
+			}
+		}
+	}
+}
+
 func (k *checker) schema(s *Schema) {
 	k.envName("schema.url_env", s.URLEnv)
+	k.backfill("schema.backfill.", s.Backfill)
+	k.uses(s.Uses)
 	seen := map[string]int{}
 	for i, name := range s.Changes {
 		at := fmt.Sprintf("schema.changes[%d]", i)
@@ -219,4 +245,29 @@ func (k *checker) schema(s *Schema) {
 			seen[clean] = i
 		}
 	}
+}
+
+func (k *checker) backfill(at string, b Backfill) {
+	for _, n := range []struct {
+		key                   string
+		observed, least, most int
+	}{
+		{"workers", b.Workers, 1, 32},
+		{"max_rate", b.MaxRate, 0, math.MaxInt},
+		{"max_wal_mib", b.MaxWAL, 0, 1 << 30},
+		{"max_lock_waiters", b.MaxLockWaiters, 0, math.MaxInt},
+		{"max_connections_percent", b.MaxConnections, 0, 100},
+	} {
+		if k.faulty(at+n.key) || (n.observed >= n.least && n.observed <= n.most) {
+			continue
+		}
+		expected := fmt.Sprintf("%d to %d", n.least, n.most)
+		if n.most == math.MaxInt {
+			expected = fmt.Sprintf("%d or more", n.least)
+		}
+		k.refuse(at+n.key, fmt.Sprintf("expected %s, observed %d", expected, n.observed), "")
+	}
+	k.within(at+"batch_target", b.BatchTarget, 10*time.Millisecond, 5*time.Second)
+	k.within(at+"max_lag", b.MaxLag, 0, day)
+	k.within(at+"max_probe", b.MaxProbe, 0, time.Minute)
 }
