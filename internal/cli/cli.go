@@ -59,6 +59,7 @@ type commands struct {
 	Can       canCmd       `cmd:"" help:"List what a phase needs, met or not."`
 	Init      initCmd      `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
 	Validate  validateCmd  `cmd:"" help:"Check the config and the change files."`
+	Lint      lintCmd      `cmd:"" help:"Tell what SQL and change files would do to the revision that runs; needs no database."`
 	Uninstall uninstallCmd `cmd:"" help:"Take gapless out of the database, or release what a service claims there."`
 	Agent     agentCmd     `cmd:"" help:"Run services on this host: supervisor and router."`
 	Command   commandCmd   `cmd:"" hidden:"" help:"Find out what a comment asks for."`
