@@ -20,7 +20,7 @@ func (dropColumn) do(_ context.Context, w work) (change.Evidence, error) {
 }
 
 func (dropColumn) undo(_ context.Context, w work) (change.Evidence, error) {
-	return change.Evidence{}, fmt.Errorf("step %s puts no column back by itself", w.step.ID)
+	return change.Evidence{}, fmt.Errorf("step %s brings no column back by itself", w.step.ID)
 }
 
 func (dropColumn) verify(context.Context, work) ([]change.CheckResult, error) { return nil, nil }
