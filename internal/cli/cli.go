@@ -52,11 +52,14 @@ type commands struct {
 	Rollback  rollbackCmd  `cmd:"" help:"Give all traffic to stable, at once."`
 	Hold      holdCmd      `cmd:"" help:"Keep the rollout where it is until its next step is approved anew."`
 	Adopt     adoptCmd     `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
+	Pause     pauseCmd     `cmd:"" help:"Let the backfill of a change wait, whoever runs it."`
+	Resume    resumeCmd    `cmd:"" help:"Let a paused backfill go on."`
 	Restore   restoreCmd   `cmd:"" help:"Bring back what contract hid or dropped."`
 	Status    statusCmd    `cmd:"" help:"Show record and reality side by side."`
 	Can       canCmd       `cmd:"" help:"List what a phase needs, met or not."`
 	Init      initCmd      `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
 	Validate  validateCmd  `cmd:"" help:"Check the config and the change files."`
+	Lint      lintCmd      `cmd:"" help:"Tell what SQL and change files would do to the revision that runs; needs no database."`
 	Uninstall uninstallCmd `cmd:"" help:"Take gapless out of the database, or release what a service claims there."`
 	Agent     agentCmd     `cmd:"" help:"Run services on this host: supervisor and router."`
 	Command   commandCmd   `cmd:"" hidden:"" help:"Find out what a comment asks for."`
@@ -140,6 +143,9 @@ type environment struct {
 	job *job
 	// service is known once the config was read.
 	service string
+	// backfill is what the command line says of it, over the config.
+	backfill backfillFlags
+	lever    lever
 }
 
 // statusOf is the exit status of an outcome.

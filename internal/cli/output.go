@@ -41,6 +41,9 @@ type output struct {
 // redrawn.
 const between = 5 * time.Second
 
+// wide is room for all of a progress line: a log breaks lines by itself.
+const wide = 400
+
 func newOutput(p Process) *output {
 	f, ok := p.Stderr.(*os.File)
 	return &output{process: p, live: ok && term.IsTerminal(int(f.Fd()))}
@@ -139,7 +142,11 @@ func (o *output) step(s plan.Step) {
 }
 
 func (o *output) progress(p change.Progress) {
-	line := report.Progress(p, o.width())
+	width := o.width()
+	if !o.live {
+		width = wide
+	}
+	line := report.Progress(p, width)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	whole := p.Total > 0 && p.Done >= p.Total

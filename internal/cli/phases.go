@@ -49,11 +49,17 @@ type supersedeFlag struct {
 type expandCmd struct {
 	revisionFlag
 	supersedeFlag
+	backfillFlags
 	meantFlags
 }
 
-// Run runs the phase.
+// Run runs the phase. It can be paused by signals while it fills rows.
 func (c *expandCmd) Run(ctx context.Context, env *environment) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	env.backfill = c.backfillFlags
+	defer env.lever.listen()()
 	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Expand, Supersede: c.Supersede}, Revision: c.Revision})
 }
 
@@ -208,6 +214,7 @@ type canCmd struct {
 	Phase string `arg:"" help:"The phase to ask about."`
 	revisionFlag
 	supersedeFlag
+	backfillFlags
 	meantFlags
 	reasonFlag
 	To     string `placeholder:"PERCENT" help:"The step that promote is asked about; without it, the next one."`

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -223,6 +224,7 @@ func (k *checker) uses(uses []Use) {
 
 func (k *checker) schema(s *Schema) {
 	k.envName("schema.url_env", s.URLEnv)
+	k.backfill("schema.backfill.", s.Backfill)
 	k.uses(s.Uses)
 	seen := map[string]int{}
 	for i, name := range s.Changes {
@@ -243,4 +245,29 @@ func (k *checker) schema(s *Schema) {
 			seen[clean] = i
 		}
 	}
+}
+
+func (k *checker) backfill(at string, b Backfill) {
+	for _, n := range []struct {
+		key                   string
+		observed, least, most int
+	}{
+		{"workers", b.Workers, 1, 32},
+		{"max_rate", b.MaxRate, 0, math.MaxInt},
+		{"max_wal_mib", b.MaxWAL, 0, 1 << 30},
+		{"max_lock_waiters", b.MaxLockWaiters, 0, math.MaxInt},
+		{"max_connections_percent", b.MaxConnections, 0, 100},
+	} {
+		if k.faulty(at+n.key) || (n.observed >= n.least && n.observed <= n.most) {
+			continue
+		}
+		expected := fmt.Sprintf("%d to %d", n.least, n.most)
+		if n.most == math.MaxInt {
+			expected = fmt.Sprintf("%d or more", n.least)
+		}
+		k.refuse(at+n.key, fmt.Sprintf("expected %s, observed %d", expected, n.observed), "")
+	}
+	k.within(at+"batch_target", b.BatchTarget, 10*time.Millisecond, 5*time.Second)
+	k.within(at+"max_lag", b.MaxLag, 0, day)
+	k.within(at+"max_probe", b.MaxProbe, 0, time.Minute)
 }

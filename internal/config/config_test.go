@@ -45,7 +45,13 @@ func example() *config.Config {
 			Slow:   config.Slow{Over: 300 * time.Millisecond, WorseBy: 0.5, Ratio: 1.25},
 			CPU:    config.Excess{Ratio: 1.5}, Memory: config.Excess{Ratio: 1.3}, MinRequests: 150,
 		},
-		Schema:         &config.Schema{URLEnv: "DATABASE_URL", Changes: []string{"db/changes/0007-split-street.yaml"}},
+		Schema: &config.Schema{
+			URLEnv: "DATABASE_URL", Changes: []string{"db/changes/0007-split-street.yaml"},
+			Backfill: config.Backfill{
+				Workers: 1, BatchTarget: 250 * time.Millisecond,
+				MaxLag: 10 * time.Second, MaxWAL: 4096, MaxLockWaiters: 10, MaxProbe: 50 * time.Millisecond, MaxConnections: 90,
+			},
+		},
 		RollbackWindow: 24 * time.Hour,
 		AbandonAfter:   7 * 24 * time.Hour,
 		Gates: config.Gates{

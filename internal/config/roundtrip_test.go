@@ -212,7 +212,13 @@ func valid(t *rapid.T) *config.Config {
 		}
 	}
 	if rapid.Bool().Draw(t, "schema") {
-		c.Schema = &config.Schema{URLEnv: name.Draw(t, "url_env")}
+		c.Schema = &config.Schema{URLEnv: name.Draw(t, "url_env"), Backfill: config.Backfill{
+			Workers: rapid.IntRange(1, 32).Draw(t, "workers"), MaxRate: rapid.IntRange(0, 1_000_000).Draw(t, "max_rate"),
+			BatchTarget: between("batch_target", 10*time.Millisecond, 5*time.Second), MaxLag: between("max_lag", time.Millisecond, 24*time.Hour),
+			MaxWAL: rapid.IntRange(1, 1<<20).Draw(t, "max_wal_mib"), MaxLockWaiters: rapid.IntRange(1, 100).Draw(t, "max_lock_waiters"),
+			MaxProbe: between("max_probe", time.Millisecond, time.Minute), MaxConnections: rapid.IntRange(1, 100).Draw(t, "max_connections_percent"),
+			IgnoreVacuum: rapid.Bool().Draw(t, "ignore_vacuum"),
+		}}
 		changes := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,3}(/[a-z0-9]{1,3})?\.yaml`), 0, 4, rapid.ID[string]).Draw(t, "changes")
 		if len(changes) > 0 {
 			c.Schema.Changes = changes

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/document"
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -18,8 +19,44 @@ type Schema struct {
 	URLEnv string `yaml:"url_env,required" jsonschema:"pattern=^[A-Za-z_][A-Za-z0-9_]*$"`
 	// Change files, relative to this file and not outside its directory.
 	Changes []string `yaml:"changes" jsonschema:"uniqueItems=true"`
+	// How rows that are there already get their new form, and what holds that back.
+	Backfill Backfill `yaml:"backfill"`
 	// What the service uses of tables that other services change too. Their contract waits until no service uses what it takes away.
 	Uses []Use `yaml:"uses"`
+}
+
+// Backfill is how fast a backfill goes, and what slows it down: from half of a
+// max_ on it makes longer pauses, at the max_ it waits. 0 does not look.
+type Backfill struct {
+	// How many ranges of a table's key are filled at a time, each on a connection of its own. Default 1.
+	Workers int `yaml:"workers" jsonschema:"minimum=1,maximum=32"`
+	// The most rows a second, over all workers; 0 is as many as the database bears. Default 0.
+	MaxRate int `yaml:"max_rate" jsonschema:"minimum=0"`
+	// How long a batch of rows should take, and so how long a writer of one of them may wait. Default 250ms.
+	BatchTarget time.Duration `yaml:"batch_target"`
+	// How far a standby's replay may be behind. Default 10s.
+	MaxLag time.Duration `yaml:"max_lag"`
+	// How many MiB of WAL may wait for a standby, for a replication slot or to be archived. Default 4096.
+	MaxWAL int `yaml:"max_wal_mib" jsonschema:"minimum=0"`
+	// How many sessions may wait for locks for a tenth of a second or more. Default 10.
+	MaxLockWaiters int `yaml:"max_lock_waiters" jsonschema:"minimum=0"`
+	// How much longer than at the start a lookup by the table's key may take. Default 50ms.
+	MaxProbe time.Duration `yaml:"max_probe"`
+	// The share of the server's connections that may be in use, in percent. It only stops. Default 90.
+	MaxConnections int `yaml:"max_connections_percent" jsonschema:"minimum=0,maximum=100"`
+	// Go on at full speed while the table is vacuumed. Without it that slows down, and a vacuum against wraparound stops.
+	IgnoreVacuum bool `yaml:"ignore_vacuum"`
+}
+
+// Default fills in what a file may leave out.
+func (s *Schema) Default() { s.Backfill.Default() }
+
+// Default fills in what a file may leave out.
+func (b *Backfill) Default() {
+	*b = Backfill{
+		Workers: 1, BatchTarget: 250 * time.Millisecond,
+		MaxLag: 10 * time.Second, MaxWAL: 4096, MaxLockWaiters: 10, MaxProbe: 50 * time.Millisecond, MaxConnections: 90,
+	}
 }
 
 // Use is what a service uses of a table.

@@ -252,11 +252,13 @@ func (s *session) findKey(ctx context.Context, q querier, t *table) error {
 		order by i.indisprimary desc, i.indnkeyatts, min(a.attnum), i.indexrelid
 		limit 1`, t.oid, ordered).Scan(&names)
 	if errors.Is(err, pgx.ErrNoRows) {
+		t.key = nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find a key of %s: %w", t.ident(), err)
 	}
+	t.key = nil
 	for _, name := range names {
 		c, ok := t.column(name)
 		if !ok {

@@ -25,7 +25,7 @@ type control struct {
 }
 
 func (c control) String() string {
-	text := fmt.Sprintf("paused by %s since %s", c.by, c.at.UTC().Format("2006-01-02 15:04:05 UTC"))
+	text := fmt.Sprintf("paused by %s since %s", c.by, c.at.UTC().Format("2006-01-02 15:04 UTC"))
 	if c.why != "" {
 		text += fmt.Sprintf(" (%s)", c.why)
 	}

@@ -25,19 +25,15 @@ type enum struct {
 func (e enum) ident() string { return pgx.Identifier{e.schema, e.name}.Sanitize() }
 
 // findEnum finds an enum type; there is false where there is none.
-func (s *session) findEnum(ctx context.Context, in beginner, text string) (e enum, there bool, err error) {
+func (s *session) findEnum(ctx context.Context, q querier, text string) (e enum, there bool, err error) {
 	name, err := change.ParseTable(text)
 	if err != nil {
 		return e, false, err
 	}
-	parts := pgx.Identifier{name.Name}
-	if name.Schema != "" {
-		parts = pgx.Identifier{name.Schema, name.Name}
-	}
-	err = s.asRead(ctx, in, func(tx pgx.Tx) error {
+	err = s.aside(ctx, q, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `
 			select n.nspname, t.typname, pg_has_role(t.typowner, 'usage'), array(select enumlabel::text from pg_enum where enumtypid = t.oid order by enumsortorder)
-			from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = to_regtype($1) and t.typtype = 'e'`, parts.Sanitize()).
+			from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = to_regtype($1) and t.typtype = 'e'`, qualified(name).Sanitize()).
 			Scan(&e.schema, &e.name, &e.mine, &e.values)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

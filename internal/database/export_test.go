@@ -2,7 +2,8 @@ package database
 
 import (
 	"context"
-	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 )
@@ -24,4 +25,5 @@ func (db *DB) UndoOperation(ctx context.Context, c change.Change, step change.St
 	return e, err
 }
 
-var _ = strings.TrimSpace
+// Trace shows a tracer every statement from now on.
+func (db *DB) Trace(tracer pgx.QueryTracer) { db.config.Tracer = tracer }

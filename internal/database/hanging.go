@@ -15,7 +15,7 @@ import (
 // or on what is part of it: a table's indexes, its row type, its own sequences.
 const hangingQuery = `
 with recursive own(classid, objid) as (
-  select $1::oid, $2::oid
+  select $1::text::regclass::oid, $2::oid
   union
   select d.classid, d.objid from own join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
   where d.deptype in ('a', 'i')
@@ -24,26 +24,26 @@ hanging as (
   select distinct d.classid, d.objid, d.objsubid from own join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
   where d.deptype = 'n' and (d.classid, d.objid) not in (select classid, objid from own))
 select case r.relkind when 'm' then 'materialized view' when 'v' then 'view' else 'rule of table' end as kind,
-  format('%I.%I', n.nspname, r.relname) as name, format('pg_class/%s', r.oid) as key
+  format('%I.%I', n.nspname, r.relname) as name, r.oid as oid
 from hanging h join pg_rewrite w on w.oid = h.objid join pg_class r on r.oid = w.ev_class join pg_namespace n on n.oid = r.relnamespace
 where h.classid = 'pg_rewrite'::regclass
 union
-select case k.contype when 'f' then 'foreign key' else 'constraint' end, format('%I of %s', k.conname, coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text)), ''
+select case k.contype when 'f' then 'foreign key' else 'constraint' end, format('%I of %s', k.conname, coalesce(nullif(k.conrelid, 0)::regclass::text, k.contypid::regtype::text)), k.oid
 from hanging h join pg_constraint k on k.oid = h.objid where h.classid = 'pg_constraint'::regclass
 union
-select i.type, i.identity, format('%s/%s', h.classid::regclass, h.objid)
+select i.type, i.identity, h.objid
 from hanging h cross join lateral pg_identify_object(h.classid, h.objid, h.objsubid) i
 where h.classid not in ('pg_rewrite'::regclass, 'pg_constraint'::regclass)
 union
-select 'table', c.oid::regclass::text, format('pg_class/%s', c.oid) from pg_inherits i join pg_class c on c.oid in (i.inhrelid, i.inhparent)
-where $2 in (i.inhrelid, i.inhparent) and c.oid <> $2 and $1 = 'pg_class'::regclass
+select 'table', c.oid::regclass::text, c.oid from pg_inherits i join pg_class c on c.oid in (i.inhrelid, i.inhparent)
+where $2 in (i.inhrelid, i.inhparent) and c.oid <> $2 and $1 = 'pg_class'
 order by 1, 2`
 
 // namingQuery finds functions whose text names an object by itself or after its
 // schema. It does not take strings and comments for less: what dynamic SQL puts
 // together cannot be seen at all.
 const namingQuery = `
-select 'function', p.oid::regprocedure::text, format('pg_proc/%s', p.oid)
+select 'function', p.oid::regprocedure::text, p.oid
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
 where n.nspname not in ('pg_catalog', 'information_schema', 'gapless') and l.lanname not in ('c', 'internal')
   and p.prosqlbody is null and p.oid <> $3
@@ -52,7 +52,10 @@ where n.nspname not in ('pg_catalog', 'information_schema', 'gapless') and l.lan
 order by 2`
 
 // hanger is something that depends on what is to go.
-type hanger struct{ kind, name, key string }
+type hanger struct {
+	kind, name string
+	oid        uint32
+}
 
 func (h hanger) String() string { return h.kind + " " + h.name }
 
@@ -99,7 +102,7 @@ func hangers(ctx context.Context, q querier, query string, args ...any) ([]hange
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (h hanger, err error) {
-		return h, row.Scan(&h.kind, &h.name, &h.key)
+		return h, row.Scan(&h.kind, &h.name, &h.oid)
 	})
 }
 
@@ -133,7 +136,7 @@ func (i *inspector) drops(ctx context.Context, o change.Operation, d doomed) err
 		return err
 	}
 	for _, h := range found {
-		if slices.Contains(gone, h.key) {
+		if slices.Contains(gone, h.String()) {
 			continue
 		}
 		i.facts.Dependents = append(i.facts.Dependents, change.Dependent{Kind: h.kind, Name: h.name, Fate: change.Blocks})
@@ -142,25 +145,9 @@ func (i *inspector) drops(ctx context.Context, o change.Operation, d doomed) err
 	return nil
 }
 
-// goneBefore are the keys of what contract drops by name before an operation.
-func (i *inspector) goneBefore(ctx context.Context, o change.Operation) (keys []string, err error) {
-	for _, before := range i.c.Contract {
-		switch {
-		case before == o:
-			return keys, nil
-		case before.DropView != "" || before.DropSequence != "":
-			view, err := i.s.findObject(ctx, i.s, before.DropView+before.DropSequence)
-			if err != nil {
-				return nil, err
-			}
-			keys = append(keys, fmt.Sprintf("pg_class/%d", view.oid))
-		case before.DropFunction != "":
-			f, err := i.s.findRoutine(ctx, i.s, before.DropFunction)
-			if err != nil {
-				return nil, err
-			}
-			keys = append(keys, fmt.Sprintf("pg_proc/%d", f.oid))
-		}
-	}
-	return keys, nil
+// goneBefore are the objects that contract drops by name before an operation.
+func (i *inspector) goneBefore(ctx context.Context, o change.Operation) ([]string, error) {
+	before := i.c
+	before.Contract = i.c.Contract[:max(slices.Index(i.c.Contract, o), 0)]
+	return i.s.droppedByName(ctx, i.s, before, i.t)
 }

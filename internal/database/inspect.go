@@ -56,7 +56,7 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	if there {
 		i.held(has)
 		looks = []func(context.Context) error{
-			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
+			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.questions, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
 		}
 	}
 	for _, look := range looks {
@@ -78,6 +78,8 @@ type inspector struct {
 	facts *change.Facts
 	// touched are definitions besides the table's that an approval is bound to.
 	touched []string
+	// filled are the columns whose default is filled in row by row.
+	filled []string
 }
 
 // touches binds an approval to a definition besides the table's.
@@ -168,35 +170,6 @@ func (i *inspector) columns(ctx context.Context) error {
 		}
 	}
 	return i.added(ctx)
-}
-
-// added looks at the columns that expand adds: they must be new, or as expand
-// left them.
-func (i *inspector) added(ctx context.Context) error {
-	if i.st.state == rollout.Contracted {
-		return nil
-	}
-	err := i.s.look(ctx, func(tx pgx.Tx) error {
-		for _, a := range i.c.Added() {
-			there, ok := i.t.column(a.Name)
-			if !ok {
-				continue
-			}
-			if i.st.state == rollout.Absent {
-				i.refuse("column %q is there already", a.Name)
-				continue
-			}
-			wanted, err := i.s.typeOf(ctx, tx, i.t, a)
-			if err != nil {
-				return err
-			}
-			if reason := unlike(there, wanted); reason != "" {
-				i.refuse("column %q is there already, %s", a.Name, reason)
-			}
-		}
-		return nil
-	})
-	return err
 }
 
 // sessions warns of transactions that would keep the DDL out, and of statements

@@ -14,25 +14,6 @@ import (
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// beginner is a session, or a transaction within which another can begin.
-type beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
-
-// asRead has names read as the application's search path means them, in a
-// transaction within in that is undone.
-func (s *session) asRead(ctx context.Context, in beginner, read func(pgx.Tx) error) (err error) {
-	tx, err := in.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("begin to look: %w", err)
-	}
-	defer func() { err = errors.Join(err, tx.Rollback(ctx)) }()
-	if err := s.asApplication(ctx, tx); err != nil {
-		return err
-	}
-	return read(tx)
-}
-
 // named is what stands under a name in a schema: a table, a view, a sequence.
 // Without an OID it is only where one would be made.
 type named struct {
@@ -49,17 +30,13 @@ func (o named) is(kinds string) bool {
 }
 
 // findObject finds what a name in a change file stands for.
-func (s *session) findObject(ctx context.Context, in beginner, text string) (o named, err error) {
+func (s *session) findObject(ctx context.Context, q querier, text string) (o named, err error) {
 	name, err := change.ParseTable(text)
 	if err != nil {
 		return o, err
 	}
-	parts := pgx.Identifier{name.Name}
-	if name.Schema != "" {
-		parts = pgx.Identifier{name.Schema, name.Name}
-	}
-	err = s.asRead(ctx, in, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, objectQuery+` where c.oid = to_regclass($1)`, parts.Sanitize()).Scan(&o.oid, &o.schema, &o.name, &o.kind, &o.mine)
+	err = s.aside(ctx, q, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, objectQuery+` where c.oid = to_regclass($1)`, qualified(name).Sanitize()).Scan(&o.oid, &o.schema, &o.name, &o.kind, &o.mine)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}

@@ -24,8 +24,8 @@ type routine struct {
 
 // findRoutine finds what a name with types stands for. Its OID is 0 where there
 // is nothing.
-func (s *session) findRoutine(ctx context.Context, in beginner, signature string) (r routine, err error) {
-	err = s.asRead(ctx, in, func(tx pgx.Tx) error {
+func (s *session) findRoutine(ctx context.Context, q querier, signature string) (r routine, err error) {
+	err = s.aside(ctx, q, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `
 			select p.oid, n.nspname, p.proname, case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end, pg_has_role(p.proowner, 'usage')
 			from pg_proc p join pg_namespace n on n.oid = p.pronamespace where p.oid = to_regprocedure($1)`, signature).

@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,11 +14,10 @@ import (
 // What the table does to others, and others may do with it, is taken from it,
 // and what would put it back is archived as statements.
 type shelf struct {
-	w work
-	t named
-	// back puts the table back, what is done last first.
-	name string
-	back []string
+	w    work
+	t    named
+	name string   // in the schema gapless
+	back []string // the statements that put it back
 }
 
 // referencesQuery gives the foreign keys that a table has.
@@ -125,51 +125,32 @@ select format('alter table %s %s trigger %I', $2::text, case tgenabled when 'A' 
 from pg_trigger where tgrelid = $1 and not tgisinternal and tgenabled <> 'D' and tgname not like '~gapless\_%' order by tgname`
 
 // take moves the table, which is locked, into the schema gapless, and notes it.
-func (a *shelf) take(ctx context.Context, tx pgx.Tx, e *change.Evidence) (err error) {
-	if a.name, err = a.freeName(ctx, tx); err != nil {
-		return err
-	}
-	out, err := a.statements(ctx, tx)
+func (a *shelf) take(ctx context.Context, tx pgx.Tx, e *change.Evidence) error {
+	rows, err := a.w.s.estimateRows(ctx, table{oid: a.t.oid, schema: a.t.schema, name: a.t.name})
 	if err != nil {
 		return err
 	}
-	// Counted before: afterwards its statistics are found under another name.
-	rows, err := a.w.s.estimateRows(ctx, table{oid: a.t.oid, schema: a.t.schema, name: a.t.name})
+	var n int64
+	err = tx.QueryRow(ctx, `insert into gapless.archive (change, kind, archive_table, rows, done_at, expires_at)
+		values ($1, 'table', '', $2, clock_timestamp(), clock_timestamp() + nullif($3, 0) * interval '1 second') returning n`,
+		a.w.change.ID, rows, a.w.change.Archive.Keep.Seconds()).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("note the archive: %w", err)
+	}
+	a.name = fmt.Sprintf("archive_%s_%d", base(a.w.change.ID), n)
+	if _, err := tx.Exec(ctx, `update gapless.archive set archive_table = $2 where n = $1`, n, own(a.name)); err != nil {
+		return fmt.Errorf("note the archive: %w", err)
+	}
+	out, err := a.statements(ctx, tx)
 	if err != nil {
 		return err
 	}
 	if err := a.w.runAll(ctx, tx, out...); err != nil {
 		return err
 	}
-	if err := a.w.keep(ctx, tx, "table", a.t.ident(), script(a.back)); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `insert into gapless.archive (change, archive_table, rows, done_at) values ($1, $2, $3, clock_timestamp())`, a.w.change.ID, own(a.name), rows)
-	if err != nil {
-		return fmt.Errorf("note the archive: %w", err)
-	}
 	e.ArchiveTable, e.ArchiveRows = own(a.name), rows
 	e.Detail = "the number of rows is an estimate: none was copied"
-	return nil
-}
-
-// freeName is the archive's name, which nothing has yet.
-func (a *shelf) freeName(ctx context.Context, tx pgx.Tx) (string, error) {
-	for n := 1; ; n++ {
-		name := "archive_" + base(a.w.change.ID)
-		if n > 1 {
-			name = fmt.Sprintf("%s_%d", name, n)
-		}
-		var taken bool
-		err := tx.QueryRow(ctx, `select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('gapless', $1) and c.relname = $2)`,
-			a.t.schema, name).Scan(&taken)
-		if err != nil {
-			return "", fmt.Errorf("look for a name for the archive of %s: %w", a.t.ident(), err)
-		}
-		if !taken {
-			return name, nil
-		}
-	}
+	return a.w.keep(ctx, tx, "table", a.t.ident(), script(a.back))
 }
 
 // statements are those that take the table away. They fill in the way back.
@@ -208,6 +189,10 @@ func (a *shelf) statements(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	comment, err := lines(ctx, tx, "read the comment on "+t, `select format('comment on table %s is %L', $2::text, obj_description($1, 'pg_class'))`, a.t.oid, t)
+	if err != nil {
+		return nil, err
+	}
 	if len(firing) > 0 {
 		out = append(out, fmt.Sprintf("alter table %s disable trigger user", t))
 	}
@@ -219,6 +204,6 @@ func (a *shelf) statements(ctx context.Context, tx pgx.Tx) ([]string, error) {
 		fmt.Sprintf("alter table %s rename to %s", pgx.Identifier{a.t.schema, a.name}.Sanitize(), ident(a.t.name))}
 	a.back = append(a.back, back...)
 	a.back = append(a.back, given...)
-	a.back = append(a.back, firing...)
+	a.back = append(a.back, slices.Concat(firing, comment)...)
 	return out, nil
 }

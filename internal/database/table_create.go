@@ -34,7 +34,7 @@ func (createTable) look(ctx context.Context, i *inspector, o change.Operation) e
 	if err := i.mayCreate(ctx, "create_table "+i.c.Table, o2); err != nil {
 		return err
 	}
-	return i.s.asRead(ctx, i.s, func(tx pgx.Tx) error { return i.tryTable(ctx, tx, o2, *o.CreateTable) })
+	return i.s.aside(ctx, i.s, func(tx pgx.Tx) error { return i.tryTable(ctx, tx, o2, *o.CreateTable) })
 }
 
 func (i *inspector) tryTable(ctx context.Context, tx pgx.Tx, o named, t change.CreateTable) error {
@@ -87,8 +87,8 @@ func (i *inspector) tryTable(ctx context.Context, tx pgx.Tx, o named, t change.C
 }
 
 // farTable is the one that a foreign key of a new table refers to.
-func (s *session) farTable(ctx context.Context, in beginner, o named, f change.AddForeignKey) (named, error) {
-	far, err := s.findObject(ctx, in, f.References.Table)
+func (s *session) farTable(ctx context.Context, q querier, o named, f change.AddForeignKey) (named, error) {
+	far, err := s.findObject(ctx, q, f.References.Table)
 	if err != nil {
 		return far, fmt.Errorf("foreign key %s: %w", ident(f.Name), err)
 	}

@@ -91,10 +91,6 @@ func (w work) referencesLeft(err error, left []string) error {
 	return w.refused("run this again", "foreign keys were added meanwhile: %s", quoted(left))
 }
 
-func (dropTable) undo(_ context.Context, w work) (change.Evidence, error) {
-	return change.Evidence{}, noWayBack(w)
-}
-
 func (dropTable) verify(context.Context, work) ([]change.CheckResult, error) { return nil, nil }
 
 // noWayBack is asking an operation of contract to be taken back as expand's are.

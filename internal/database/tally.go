@@ -13,6 +13,7 @@ import (
 // tally is how far a run of the backfill has come, and tells it.
 type tally struct {
 	now    func() time.Time
+	step   string
 	total  int64
 	begun  time.Time
 	report func(change.Progress)
@@ -23,6 +24,7 @@ type tally struct {
 	told     time.Time
 	marks    []mileage // of the last minute
 	note     string
+	stopped  bool
 	warnings []string
 }
 
@@ -41,8 +43,8 @@ const (
 	markEvery = time.Second
 )
 
-func newTally(now func() time.Time, total int64, parts []part, report func(change.Progress)) *tally {
-	t := &tally{now: now, total: total, begun: now(), report: report}
+func newTally(now func() time.Time, step string, total int64, parts []part, report func(change.Progress)) *tally {
+	t := &tally{now: now, step: step, total: total, begun: now(), report: report}
 	for _, p := range parts {
 		t.walked += p.rows
 	}
@@ -57,14 +59,16 @@ func (t *tally) did(walked, filled int64, urgent bool) {
 	t.walked += walked
 	t.total = max(t.total, t.walked) // there are more rows than was thought
 	t.filled += filled
+	t.stopped = false
 	t.tell(urgent)
 }
 
-// held tells what holds the backfill back; empty for nothing.
-func (t *tally) held(why string) {
+// held tells what holds the backfill back, empty for nothing, and whether it
+// stands still.
+func (t *tally) held(why string, stopped bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.note = why
+	t.note, t.stopped = why, stopped
 	if why != "" {
 		t.tell(false)
 	}
@@ -75,7 +79,7 @@ func (t *tally) warn(warning string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.warnings = append(t.warnings, warning)
-	t.report(change.Progress{Step: string(change.Backfill), Done: t.walked, Total: t.total, Warning: warning})
+	t.report(change.Progress{Step: t.step, Done: t.walked, Total: t.total, Warning: warning})
 }
 
 func (t *tally) warned() string {
@@ -91,9 +95,9 @@ func (t *tally) tell(urgent bool) {
 		return
 	}
 	t.told = at
-	p := change.Progress{Step: string(change.Backfill), Done: t.walked, Total: t.total, Note: t.note}
+	p := change.Progress{Step: t.step, Done: t.walked, Total: t.total, Note: t.note}
 	first := t.marks[0]
-	if seconds := at.Sub(first.at).Seconds(); seconds > 0 && t.walked > first.walked {
+	if seconds := at.Sub(first.at).Seconds(); seconds > 0 && t.walked > first.walked && !t.stopped {
 		p.Rate = float64(t.walked-first.walked) / seconds
 		p.ETA = time.Duration(float64(t.total-t.walked) / p.Rate * float64(time.Second))
 	}
@@ -116,21 +120,21 @@ func (f *filler) hold(ctx context.Context) (rate, stretch float64, err error) {
 			return 0, 0, fmt.Errorf("ask whether the backfill must wait: %w", err)
 		}
 		now, rate := f.monitor.holding()
-		wait := min(f.throttle.wait(f.db.options.Now(), rate), ask)
+		wait, stopped := min(f.throttle.wait(f.db.options.Now(), rate), ask), now.stop || why != ""
 		switch {
 		case now.stop:
 			why, wait = now.why, ask
-		case why != "":
+		case stopped:
 			wait = ask
 		case wait == 0:
-			f.tally.held(now.why)
+			f.tally.held(now.why, false)
 			return rate, now.stretch, nil
 		case now.why != "":
 			why = now.why
 		default:
 			why = fmt.Sprintf("at most %s rows/s", figure(rate))
 		}
-		f.tally.held(why)
+		f.tally.held(why, stopped)
 		if err := pause(ctx, wait); err != nil {
 			return 0, 0, err
 		}

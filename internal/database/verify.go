@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -279,37 +278,6 @@ func (v *verifier) carefully(ctx context.Context, within span) (found, error) {
 	return v.looking(ctx, sql, args)
 }
 
-// check asks one of the change's own questions, as the application's search
-// path means it. A question that cannot be answered has not passed.
-func (v *verifier) check(ctx context.Context, check change.Check) (change.CheckResult, error) {
-	result := change.CheckResult{Name: check.Name, Allowed: fmt.Sprint(check.Expect)}
-	err := pgx.BeginTxFunc(ctx, v.s.Conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if err := v.s.asApplication(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, milliseconds(v.db.options.CheckTimeout)); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, mark+check.SQL)
-		if err != nil {
-			return err
-		}
-		result.Observed, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
-		return err
-	})
-	switch {
-	case err == nil:
-		result.Passed = result.Observed == check.Expect
-	case ctx.Err() != nil || v.s.IsClosed():
-		return result, fmt.Errorf("check %q: %w", check.Name, err)
-	case errors.Is(err, pgx.ErrNoRows):
-		result.Problem = "it gave no row"
-	default:
-		result.Problem = err.Error()
-	}
-	return result, nil
-}
-
 // operations verifies that what expand made is there and in force.
 func (v *verifier) operations(ctx context.Context, st standing) error {
 	t, there, err := tableOf(ctx, v.s, v.c)
@@ -327,7 +295,7 @@ func (v *verifier) operations(ctx context.Context, st standing) error {
 		v.e.Checks = append(v.e.Checks, result)
 	}
 	for _, step := range change.ExpandSteps(v.c) {
-		if step.Kind != change.Operate {
+		if step.Kind != change.Operate && step.Kind != change.Fill {
 			continue
 		}
 		r, err := recipeOf(step.Operation.Kind())

@@ -29,7 +29,7 @@ func (createView) look(ctx context.Context, i *inspector, o change.Operation) er
 	if err := i.mayCreate(ctx, "create_view "+o.CreateView.Name, v); err != nil {
 		return err
 	}
-	return i.s.asRead(ctx, i.s, func(tx pgx.Tx) error {
+	return i.s.aside(ctx, i.s, func(tx pgx.Tx) error {
 		_, err := i.tryView(ctx, tx, "create_view "+o.CreateView.Name, o.CreateView.Query)
 		return err
 	})

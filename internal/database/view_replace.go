@@ -38,7 +38,7 @@ func (replaceView) look(ctx context.Context, i *inspector, o change.Operation) e
 		return err
 	}
 	i.touches("view " + v.ident() + " " + body)
-	return i.s.asRead(ctx, i.s, func(tx pgx.Tx) error {
+	return i.s.aside(ctx, i.s, func(tx pgx.Tx) error {
 		has, err := i.tryView(ctx, tx, what, o.ReplaceView.Query)
 		if err != nil || has == nil {
 			return err
@@ -199,19 +199,15 @@ func viewReaders(ctx context.Context, q querier, w work, v named) (readers []nam
 			return nil, err
 		}
 		for _, h := range found {
-			var oid uint32
 			if h.kind != "view" {
 				return nil, w.refused("drop it first", "%s reads from view %s, which has to be made anew", h, v.ident())
 			}
-			if _, err := fmt.Sscanf(h.key, "pg_class/%d", &oid); err != nil {
-				return nil, fmt.Errorf("read the key %q: %w", h.key, err)
-			}
-			reader, err := objectOf(ctx, q, oid)
+			reader, err := objectOf(ctx, q, h.oid)
 			if err != nil {
 				return nil, err
 			}
 			// Again at the end, where it was met before.
-			readers = append(slices.DeleteFunc(readers, func(o named) bool { return o.oid == oid }), reader)
+			readers = append(slices.DeleteFunc(readers, func(o named) bool { return o.oid == h.oid }), reader)
 			next = append(next, reader)
 		}
 	}

@@ -43,6 +43,7 @@ const (
 	InputSchema            = "schema"
 	InputChange            = "change"
 	InputDryRun            = "dry-run"
+	InputMaxRate           = "max-rate"
 	InputState             = "state"
 	InputRecordKey         = "record-key"
 	InputRecordKeyPrevious = "record-key-previous"
@@ -76,6 +77,10 @@ func whatToDo() []Input {
 		{
 			Name: InputReason, Flag: "reason", For: []rollout.Phase{rollout.Rollback, rollout.Hold, rollout.Adopt},
 			Description: "Why, for the record.",
+		},
+		{
+			Name: InputMaxRate, Flag: "max-rate", For: []rollout.Phase{rollout.Expand},
+			Description: "The most rows a second that the backfill writes, over what the config says; 0 is no bound.",
 		},
 		{
 			Name: InputSchema, Flag: "schema", For: []rollout.Phase{rollout.Rollback},
