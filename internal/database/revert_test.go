@@ -28,7 +28,7 @@ func TestExpandIsTakenBackFromEveryStep(t *testing.T) {
 	s := newStage(t, database.Options{})
 	c := parse(t, exampleID, plainExample)
 	steps := change.ExpandSteps(c)
-	for n := range len(steps) + 1 {
+	for _, n := range []int{0, 2, len(steps)} { // restore_test.go has them all
 		t.Run(fmt.Sprintf("after %d steps", n), func(t *testing.T) {
 			s.reset(t)
 			s.addresses(t, 50)
