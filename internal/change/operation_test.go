@@ -175,3 +175,46 @@ func TestARenamedTableContracts(t *testing.T) {
 		t.Errorf("got %+v", steps)
 	}
 }
+
+// The plain SQL of a change is held to lint's rules, each finding at its place
+// in the file.
+func TestPlainSQLIsReviewed(t *testing.T) {
+	const file = `name: plain
+expand:
+  - sql:
+      run: |
+        create table n (a int);
+
+        create index i on address (city);
+        -- gapless:allow widen-type: it was shorter
+        alter table address alter é type varchar(40), drop c;
+      undo: "drop table n cascade"
+contract:
+  - sql: {run: 'alter table address drop column d; vacuum full address'}
+  - sql: {run: selec}
+`
+	_, err := change.Parse("c.yaml", []byte(file))
+	want := []string{
+		"c.yaml:7:9: use-operation: ",
+		"c.yaml:9:55: drop-column: ",
+		"c.yaml:10:27: cascade: ",
+		"c.yaml:12:52: outside-transaction: ",
+		"c.yaml:12:52: rewrite-table: ",
+		"c.yaml:13:16: unparsed: ",
+	}
+	var got []string
+	for _, f := range document.FaultsOf(err) {
+		got = append(got, f.Error())
+	}
+	for i, w := range want {
+		if i >= len(got) || !strings.HasPrefix(got[i], w) {
+			t.Errorf("want %q in\n%s", w, strings.Join(got, "\n"))
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d faults, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	if _, err := change.Accepted("c.yaml", []byte(file)); err != nil {
+		t.Errorf("a record's copy is reviewed again: %v", err)
+	}
+}

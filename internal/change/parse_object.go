@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/lint"
 )
 
 func (r *reviewer) createTable(path string, t CreateTable) {
@@ -86,9 +88,29 @@ func (r *reviewer) sql(path string, where list, s SQL) {
 	if where == inContract && s.Undo != "" {
 		r.refuse(path+".undo", "what contract does is not taken back", "leave undo out")
 	}
-	r.parsed(path+".run", s.Run, runnable)
+	stage := lint.Expand
+	if where == inContract {
+		stage = lint.Contract
+	}
+	r.statements(path+".run", s.Run, stage)
 	if s.Undo != NothingToUndo {
-		r.parsed(path+".undo", s.Undo, runnable)
+		r.statements(path+".undo", s.Undo, lint.Contract) // it takes away what nobody uses any more
+	}
+}
+
+// statements reviews plain SQL. What a comment in it allows must be runnable
+// all the same.
+func (r *reviewer) statements(path, sql string, stage lint.Stage) {
+	if !r.grammar || !r.doc.Has(path) {
+		return
+	}
+	findings := lint.ReviewOperation(sql, stage)
+	for _, f := range findings {
+		f.Line, f.Column = r.doc.Within(path, sql, f.Line, f.Column)
+		r.findings = append(r.findings, f)
+	}
+	if !slices.ContainsFunc(findings, lint.Finding.Stands) {
+		r.parsed(path, sql, runnable)
 	}
 }
 

@@ -3,6 +3,8 @@ package database
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
@@ -22,3 +24,6 @@ func (db *DB) UndoOperation(ctx context.Context, c change.Change, step change.St
 	})
 	return e, err
 }
+
+// Trace shows a tracer every statement from now on.
+func (db *DB) Trace(tracer pgx.QueryTracer) { db.config.Tracer = tracer }

@@ -34,11 +34,18 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 		return facts, err
 	}
 	facts.State, facts.Digest = st.state, st.digest
+	has, err := s.inventory(ctx)
+	if err != nil {
+		return facts, err
+	}
+	if k, known := has.Change(c.ID); known && k.Service != db.options.Service {
+		return facts, foreign(k)
+	}
 	if st.hiddenAt != nil && (st.state == rollout.Hidden || st.state == rollout.Contracting) {
 		facts.HiddenAt = *st.hiddenAt
 	}
 	if st.state != rollout.Absent && st.digest != c.Digest {
-		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest, State: st.state}
 	}
 	t, there, err := tableOf(ctx, s, c)
 	if err != nil {
@@ -47,6 +54,7 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	i := inspector{db: db, s: s, c: c, t: t, st: st, facts: &facts}
 	looks := []func(context.Context) error{i.server, i.operations, i.structure}
 	if there {
+		i.held(has)
 		looks = []func(context.Context) error{
 			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.questions, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
 		}
@@ -70,6 +78,8 @@ type inspector struct {
 	facts *change.Facts
 	// touched are definitions besides the table's that an approval is bound to.
 	touched []string
+	// filled are the columns whose default is filled in row by row.
+	filled []string
 }
 
 // touches binds an approval to a definition besides the table's.

@@ -69,7 +69,7 @@ func (r *reviewer) call(s statement, call *pg.FuncCall) {
 	name := functionOf(call)
 	switch {
 	case name == "set_config":
-		r.setting(s, at, call.GetArgs()[0].GetAConst().GetSval().GetSval())
+		r.setting(at, call.GetArgs()[0].GetAConst().GetSval().GetSval())
 	case name == "setval":
 		r.find(changeSequence, at, "sets a sequence, from which the running revision draws numbers", "")
 	case name == "" || !isSteady(name) && !isVolatile(name) && !isPlain(name):
@@ -142,7 +142,7 @@ func (r *reviewer) vacuum(s statement, n *pg.VacuumStmt) {
 	if !n.GetIsVacuumcmd() { // ANALYZE
 		return
 	}
-	r.outside(s, s.Start, "VACUUM")
+	r.outside(s.Start, "VACUUM")
 	for _, o := range n.GetOptions() {
 		if o.GetDefElem().GetDefname() == "full" {
 			r.find(rewriteTable, s.Start, "VACUUM FULL rewrites the table under ACCESS EXCLUSIVE", "VACUUM, or pg_repack")

@@ -16,7 +16,7 @@ func (r *reviewer) createIndex(s statement, n *pg.IndexStmt) {
 		return
 	}
 	if n.GetConcurrent() {
-		r.outside(s, r.keyword(s, s.Start, pg.Token_CONCURRENTLY), "CREATE INDEX CONCURRENTLY")
+		r.outside(r.keyword(s, s.Start, pg.Token_CONCURRENTLY), "CREATE INDEX CONCURRENTLY")
 	}
 	if isNew {
 		return
@@ -44,7 +44,7 @@ func (r *reviewer) reindex(s statement, n *pg.ReindexStmt) {
 	concurrently := slices.ContainsFunc(n.GetParams(), func(p *pg.Node) bool { return p.GetDefElem().GetDefname() == "concurrently" })
 	switch {
 	case concurrently:
-		r.outside(s, r.keyword(s, s.Start, pg.Token_CONCURRENTLY), "REINDEX CONCURRENTLY")
+		r.outside(r.keyword(s, s.Start, pg.Token_CONCURRENTLY), "REINDEX CONCURRENTLY")
 	case n.GetRelation() != nil && r.made.relation(n.GetRelation()):
 	default:
 		if n.GetKind() == pg.ReindexObjectType_REINDEX_OBJECT_TABLE {

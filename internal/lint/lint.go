@@ -56,9 +56,9 @@ func (f Finding) Stands() bool { return f.Level == Refused || f.Level == NeedsRe
 // is clean where none of them Stands.
 func Review(sql string, in Stage) []Finding { return review(sql, in, false) }
 
-// ReviewOperation reads the SQL of a change file's operation, which gapless runs
-// in a transaction of its own: what it does itself, or has an operation for, is
-// refused.
+// ReviewOperation reads the SQL of a change file's operation. Gapless runs each
+// statement in a transaction of its own: what it does itself, or has an operation
+// for, is refused.
 func ReviewOperation(sql string, in Stage) []Finding { return review(sql, in, true) }
 
 func review(sql string, in Stage, operation bool) []Finding {
@@ -67,9 +67,8 @@ func review(sql string, in Stage, operation bool) []Finding {
 		text: text, stage: in, operation: operation, made: newMade(),
 		at: func(offset int) int { return offset }, report: &report{},
 	}
-	r.tx.open = operation
 	r.statements()
-	if r.tx.open && !operation {
+	if r.tx.open {
 		r.find(unbalanced, r.tx.at, "BEGIN without COMMIT: whoever runs this may roll it back, or leave it open with its locks", "end the transaction")
 	}
 	findings := allow(text, r.report.findings)

@@ -24,39 +24,27 @@ func (r *reviewer) removal(s statement, node *pg.Node) bool {
 	case *pg.Node_TruncateStmt:
 		r.truncate(s, n.TruncateStmt)
 	case *pg.Node_DropOwnedStmt:
-		r.dropped(s, dropObject, s.Start, n.DropOwnedStmt.GetBehavior(), "drops all that a role owns")
-	case *pg.Node_DropRoleStmt, *pg.Node_DropdbStmt, *pg.Node_DropTableSpaceStmt, *pg.Node_DropUserMappingStmt, *pg.Node_DropSubscriptionStmt:
-		r.find(dropObject, s.Start, r.head(s)+": the running revision may use it", later)
-		if _, role := node.GetNode().(*pg.Node_DropRoleStmt); !role {
-			r.outsideIf(s, node)
+		r.find(dropObject, s.Start, "drops all that a role owns", later)
+		if n.DropOwnedStmt.GetBehavior() == pg.DropBehavior_DROP_CASCADE {
+			r.find(cascade, r.keyword(s, s.Start, pg.Token_CASCADE), "CASCADE drops all that depends on it", "drop each dependent by its name")
 		}
+	case *pg.Node_DropRoleStmt, *pg.Node_DropUserMappingStmt:
+		r.find(dropObject, s.Start, r.head(s)+": the running revision may use it", later)
+	case *pg.Node_DropdbStmt, *pg.Node_DropTableSpaceStmt, *pg.Node_DropSubscriptionStmt:
+		r.find(dropObject, s.Start, r.head(s)+": the running revision may use it", later)
+		r.outside(s.Start, r.head(s))
 	default:
 		return false
 	}
 	return true
 }
 
-func (r *reviewer) outsideIf(s statement, node *pg.Node) {
-	switch node.GetNode().(type) {
-	case *pg.Node_DropdbStmt, *pg.Node_DropTableSpaceStmt, *pg.Node_DropSubscriptionStmt:
-		r.outside(s, s.Start, r.head(s))
-	}
-}
-
-// dropped notes a drop, and its CASCADE.
-func (r *reviewer) dropped(s statement, rule string, at int, behavior pg.DropBehavior, message string) {
-	if behavior == pg.DropBehavior_DROP_CASCADE {
-		r.find(cascade, r.keyword(s, at, pg.Token_CASCADE), "CASCADE drops all that depends on it", "drop each dependent by its name")
-	}
-	r.find(rule, at, message, later)
-}
-
 // drop reviews DROP of one or more objects of a kind.
 func (r *reviewer) drop(s statement, n *pg.DropStmt) {
 	rule, kind, thing := dropRule(n.GetRemoveType())
 	concurrently := r.keyword(s, s.Start, pg.Token_CONCURRENTLY)
-	if n.GetConcurrent() {
-		r.outside(s, concurrently, "DROP INDEX CONCURRENTLY")
+	if n.GetConcurrent() && !r.operation {
+		r.outside(concurrently, "DROP INDEX CONCURRENTLY")
 	}
 	at := s.Start
 	for i, object := range n.GetObjects() {
@@ -75,7 +63,11 @@ func (r *reviewer) drop(s statement, n *pg.DropStmt) {
 		if i == len(n.GetObjects())-1 && n.GetBehavior() == pg.DropBehavior_DROP_CASCADE {
 			r.find(cascade, r.keyword(s, at, pg.Token_CASCADE), fmt.Sprintf("CASCADE drops all that depends on %s %s", thing, name), "drop each dependent by its name")
 		}
-		if kind == relation && n.GetRemoveType() == pg.ObjectType_OBJECT_INDEX && !n.GetConcurrent() {
+		if r.operation && n.GetRemoveType() == pg.ObjectType_OBJECT_INDEX {
+			r.find(useOperation, at, "drops an index, which the operation drop_index does without blocking anybody", "use drop_index")
+			continue
+		}
+		if n.GetRemoveType() == pg.ObjectType_OBJECT_INDEX && !n.GetConcurrent() {
 			r.find(notConcurrent, at, fmt.Sprintf("locks the table of index %s under ACCESS EXCLUSIVE", name), "DROP INDEX CONCURRENTLY")
 		}
 		if replaced := r.replaced(s, n.GetRemoveType(), names); replaced != "" {

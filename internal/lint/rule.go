@@ -160,7 +160,7 @@ func advisory() []Rule {
 		{attachPartition, NeedsReview, true, true, "the table is scanned under ACCESS EXCLUSIVE unless a validated CHECK proves its bounds, and so is a default partition"},
 		{badAllow, NeedsReview, true, false, "a gapless:allow that cannot be understood"},
 		{dataChange, Warning, true, true, "how many rows it changes is not known here; their locks are held until it ends"},
-		{setDefault, Warning, true, true, "the running revision's rows get the new default too"},
+		{setDefault, Warning, false, true, "the running revision's rows get the new default too"},
 		{indexIfNotExists, Warning, true, true, "IF NOT EXISTS takes an invalid index, left by a build that failed, for a good one"},
 		{partitionOf, Warning, true, true, "PARTITION OF locks the parent under ACCESS EXCLUSIVE, and scans its default partition"},
 		{unbalanced, Warning, true, true, "BEGIN and COMMIT do not pair"},

@@ -13,16 +13,16 @@ func (r *reviewer) session(s statement, node *pg.Node) bool {
 	case *pg.Node_TransactionStmt:
 		r.transaction(s, n.TransactionStmt.GetKind())
 	case *pg.Node_VariableSetStmt:
-		r.setting(s, s.Start, n.VariableSetStmt.GetName())
+		r.setting(s.Start, n.VariableSetStmt.GetName())
 	case *pg.Node_DiscardStmt:
-		r.setting(s, s.Start, "")
+		r.setting(s.Start, "")
 	case *pg.Node_AlterSystemStmt:
-		r.outside(s, s.Start, "ALTER SYSTEM")
+		r.outside(s.Start, "ALTER SYSTEM")
 		r.find(serverSetting, s.Start, "sets it for everybody on the server", "")
 	case *pg.Node_AlterDatabaseStmt, *pg.Node_AlterDatabaseSetStmt, *pg.Node_AlterRoleStmt, *pg.Node_AlterRoleSetStmt, *pg.Node_AlterDatabaseRefreshCollStmt:
 		r.find(serverSetting, s.Start, r.head(s)+": sets it for the running revision, too", "")
 	case *pg.Node_CreatedbStmt, *pg.Node_CreateTableSpaceStmt:
-		r.outside(s, s.Start, r.head(s))
+		r.outside(s.Start, r.head(s))
 	case *pg.Node_GrantStmt:
 		if !n.GrantStmt.GetIsGrant() {
 			r.find(revoke, s.Start, "the running revision may need the right", later)
@@ -65,7 +65,7 @@ func (r *reviewer) transaction(s statement, kind pg.TransactionStmtKind) {
 
 // setting reviews SET, RESET and the like of one setting; all of them where the
 // name is empty.
-func (r *reviewer) setting(s statement, at int, name string) {
+func (r *reviewer) setting(at int, name string) {
 	switch {
 	case name == "session_replication_role":
 		r.find(disableTrigger, at, "turns foreign keys and triggers off, the sync of gapless among them", "leave it at its default")
@@ -78,7 +78,6 @@ func (r *reviewer) setting(s statement, at int, name string) {
 		}
 		r.find(sessionSetting, at, fmt.Sprintf("sets %s, which changes what the statements after it mean or do", name), "name objects with their schema")
 	}
-	_ = s
 }
 
 // tameSettings change when and how statements run, not what they do.

@@ -232,10 +232,12 @@ func (r *reviewer) works(s statement, what string) {
 }
 
 // outside refuses what cannot be run inside of a transaction.
-func (r *reviewer) outside(s statement, at int, what string) {
+func (r *reviewer) outside(at int, what string) {
 	switch {
 	case r.scope != script:
 		r.find(outsideTransaction, at, what+" cannot be run from a function or a DO block", "run it as a statement of its own")
+	case r.operation:
+		r.find(outsideTransaction, at, what+" cannot be run inside of a transaction, and gapless runs each statement in one", "run it by itself")
 	case r.tx.open:
 		r.find(outsideTransaction, at, what+" cannot be run inside of a transaction", "run it as a statement of its own")
 	}

@@ -139,7 +139,7 @@ func (r *reviewer) detach(a action) {
 	partition := a.cmd.GetDef().GetPartitionCmd()
 	r.find(detach, a.at, fmt.Sprintf("the rows of %s vanish from table %s, which the running revision reads", nameOf(partition.GetName()), nameOf(a.table)), later)
 	if partition.GetConcurrent() {
-		r.outside(a.statement, r.keyword(a.statement, a.at, pg.Token_CONCURRENTLY), "DETACH PARTITION CONCURRENTLY")
+		r.outside(r.keyword(a.statement, a.at, pg.Token_CONCURRENTLY), "DETACH PARTITION CONCURRENTLY")
 		return
 	}
 	r.locks(a.statement, a.table)
