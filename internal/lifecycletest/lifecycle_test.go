@@ -102,12 +102,15 @@ func (c *cell) expandWhole(t *testing.T, olds, news *client) {
 
 // expanded has the model follow an expand that ended.
 func (c *cell) expanded(t *testing.T, when string, olds, news *client) {
-	c.world.mapping, c.defaults = c.o.sync, c.o.between
-	c.world.each(func(r row) row {
-		return withDefaults(c.o.sync.expanded(r), c.o, c.o.between)
-	})
+	c.follow()
 	c.compare(t, when, olds, news)
 	c.compareKept(t, when)
+}
+
+// follow gives each row of the model its new form.
+func (c *cell) follow() {
+	c.world.mapping, c.defaults = c.o.sync, c.o.between
+	c.world.each(func(r row) row { return withDefaults(c.o.sync.expanded(r), c.o, c.o.between) })
 }
 
 // withDefaults gives columns that only the new revision knows their defaults.

@@ -49,6 +49,8 @@ func (c *cell) longestWait(t *testing.T) time.Duration {
 	others := c.others(t)
 	defer others()
 	longest := c.timed(t, c.client(t, c.o.old), change.ExpandSteps(c.c))
+	c.follow()
+	c.world.mapping = nil
 	return max(longest, c.timed(t, c.client(t, c.o.new), change.ContractSteps(c.c)))
 }
 
