@@ -18,6 +18,7 @@ import (
 // Each operation on each kind of table; on the plain one and one other when
 // there is little time.
 func TestLifecycle(t *testing.T) {
+	t.Parallel()
 	all := kinds()
 	for i, o := range operations() {
 		for j, k := range all {
@@ -77,6 +78,10 @@ func (c *cell) live(t *testing.T) {
 		t.Errorf("verify: %v %+v", err, e)
 	}
 	c.contract(t, news)
+	if len(change.ContractSteps(c.c)) > 0 {
+		c.restore(t, olds, news)
+		c.contract(t, news)
+	}
 }
 
 // aWhile lets clients work.
@@ -174,4 +179,37 @@ func (c *cell) contract(t *testing.T, news *client) {
 	c.compare(t, "contracted", news)
 	play(t, 40, news)
 	c.compare(t, "contracted and written", news)
+}
+
+// restore brings back what contract dropped, while the new revision is at work.
+// A row that it did not write has the old form that it had; any other has one
+// that goes with its new form.
+func (c *cell) restore(t *testing.T, olds, news *client) {
+	news.whole = true
+	crew := work(t, news)
+	c.run(t, change.RestoreSteps(c.c))
+	crew.halt(t)
+	news.whole = false
+	c.defaults, c.world.mapping = c.o.between, c.o.sync
+	seen, err := rowsOf(t.Context(), c.admin, c.k, olds.ident, olds.names(), "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, e := range c.world.rows {
+		if n%apart != 0 || e.row == nil {
+			continue
+		}
+		e.row = e.row.with(olds.names(), seen[n])
+		if m := c.o.sync; m != nil {
+			o, nn := e.row.of(m.old), e.row.of(m.new)
+			f, _ := m.f(o)
+			g, _ := m.g(nn)
+			if !maps.Equal(nn, f) && !maps.Equal(o, g) {
+				t.Errorf("restored, the forms of row %d do not agree: %v", n, e.row)
+			}
+		}
+	}
+	c.compare(t, "restored", olds, news)
+	play(t, 40, olds, news)
+	c.compare(t, "restored and written by both", olds, news)
 }

@@ -22,6 +22,7 @@ const (
 // locks that our DDL meets. Neither waits longer than the lock timeout and a
 // little.
 func TestNobodyWaitsLong(t *testing.T) {
+	t.Parallel()
 	for i, o := range operations() {
 		if testing.Short() && i%4 != 0 || o.since > serverMajor(t) {
 			continue
