@@ -10,6 +10,7 @@ import (
 
 	"github.com/gapless-deploy/gapless/internal/document"
 	"github.com/gapless-deploy/gapless/internal/lint"
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // Parse reads a change file. The error is document.Faults: everything that is
@@ -57,6 +58,7 @@ func parse(file string, data []byte, grammar bool) (reviewer, error) {
 	c.ID = strings.TrimSuffix(base, filepath.Ext(base))
 	sum := sha256.Sum256(data)
 	c.Digest = hex.EncodeToString(sum[:])
+	c.Source = rollout.File{Name: file, Data: data}
 
 	r := reviewer{doc: doc, c: c, grammar: grammar, paths: map[string]string{}}
 	r.identity()

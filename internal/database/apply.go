@@ -34,6 +34,11 @@ func (db *DB) apply(ctx context.Context, s *session, c change.Change, step chang
 	if step.Kind == change.Prepare {
 		return db.prepare(ctx, s, c)
 	}
+	if step.Part == change.PartRevert {
+		if st, err := standingOf(ctx, s, c.ID); err != nil || st.state == rollout.Absent { // it is over, or there was nothing
+			return change.Evidence{}, err
+		}
+	}
 	st, err := admit(ctx, s, c, string(step.Part), follows(step)...)
 	if err != nil {
 		return change.Evidence{}, err

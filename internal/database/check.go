@@ -2,93 +2,101 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// check asks one of the change's own questions, as the application's search
-// path means it. A question that cannot be answered has not passed.
-func (v *verifier) check(ctx context.Context, check change.Check) (change.CheckResult, error) {
-	result := change.CheckResult{Name: check.Name, Allowed: fmt.Sprint(check.Expect)}
-	shadow, err := v.shadow(ctx)
-	if err != nil {
-		return result, err
-	}
-	err = v.s.look(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, shadow); err != nil {
+// addCheck adds a check constraint.
+type addCheck struct{}
+
+// check lets PostgreSQL read a check constraint on a table like the real one.
+func (s *session) check(ctx context.Context, c change.Change, t table, a change.AddCheck) (want wanted, columns []string, refusal string, err error) {
+	want = wanted{name: a.Name, what: fmt.Sprintf("add_check %q", a.Name)}
+	expression := ""
+	err = s.look(ctx, func(tx pgx.Tx) (err error) {
+		q := qualifier{tx: tx, s: s, c: c, t: t}
+		if refusal, err = q.likeTable(ctx); err != nil || refusal != "" {
 			return err
 		}
-		if err := v.s.asApplication(ctx, tx); err != nil {
+		refusal, err = q.try(ctx, fmt.Sprintf("alter table %s add constraint %s check (%s\n)", q.temp(), probe, a.Expression))
+		if err != nil || refusal != "" {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true), set_config('transaction_read_only', 'on', true)`,
-			milliseconds(v.db.options.CheckTimeout)); err != nil {
+		if err := q.asOurselves(ctx); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, mark+check.SQL)
+		temp, err := q.copied(ctx)
 		if err != nil {
 			return err
 		}
-		result.Observed, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
-		return err
+		read, err := s.findConstraint(ctx, tx, temp, probe)
+		if err != nil {
+			return err
+		}
+		want.definition, columns = read.definition, read.columns
+		return tx.QueryRow(ctx, `select pg_get_expr(conbin, conrelid) from pg_constraint where oid = $1`, read.oid).Scan(&expression)
 	})
-	switch {
-	case err == nil:
-		result.Passed = result.Observed == check.Expect
-	case ctx.Err() != nil || v.s.IsClosed():
-		return result, fmt.Errorf("check %q: %w", check.Name, err)
-	case errors.Is(err, pgx.ErrNoRows):
-		result.Problem = "it gave no row"
-	default:
-		result.Problem = err.Error()
+	want.offenders = func(ctx context.Context) (offenders, error) {
+		return s.offend(ctx, t, "not ("+expression+")")
 	}
-	return result, nil
+	return want, columns, refusal, err
 }
 
-// shadow is a statement that has a question find the change's table with the columns that contract
-// hides under their own names: a temporary view is found first.
-func (v *verifier) shadow(ctx context.Context) (string, error) {
-	if !hides(v.c) {
-		return "", nil
-	}
-	t, there, err := tableOf(ctx, v.s, v.c)
-	if err != nil || !there {
-		return "", err
-	}
-	own := map[string]string{}
-	for _, name := range v.c.Dropped() {
-		if c, ok := t.seen(v.c.ID, name); ok {
-			own[c.stored()] = name
-		}
-	}
-	var columns []string
-	for _, c := range t.columns {
-		name := c.name
-		if n, hidden := own[name]; hidden {
-			name = n
-		}
-		columns = append(columns, c.ident()+" as "+ident(name))
-	}
-	return fmt.Sprintf("create temp view %s as select %s from %s", ident(t.name), comma(columns), t.ident()), nil
-}
-
-func hides(c change.Change) bool { return c.HideFor > 0 && len(c.Dropped()) > 0 }
-
-// questions refuses those that could not be asked while columns are hidden.
-func (i *inspector) questions(context.Context) error {
-	if !hides(i.c) {
+func (addCheck) look(ctx context.Context, i *inspector, o change.Operation) error {
+	if !i.there() {
 		return nil
 	}
-	named := regexp.MustCompile(`(?i)(^|\W)` + regexp.QuoteMeta(i.t.schema) + `"?\s*\.\s*"?` + regexp.QuoteMeta(i.t.name) + `(\W|$)`)
-	for _, check := range i.c.Verify.Checks {
-		if named.MatchString(check.SQL) {
-			i.refuse("check %q names the table with its schema, so that it could not be asked while contract hides columns; write %s alone", check.Name, i.t.name)
-		}
+	want, columns, refusal, err := i.s.check(ctx, i.c, i.t, *o.AddCheck)
+	if err != nil {
+		return err
 	}
-	return nil
+	if refusal != "" {
+		i.refuse("%s: %s", want.what, refusal)
+		return nil
+	}
+	now := i.usable(want.what, columns)
+	if err := i.free(ctx, want); err != nil || !now {
+		return err
+	}
+	return i.foresee(ctx, want.what, want.offenders)
+}
+
+// want reads the constraint as do, undo and verify need it.
+func (addCheck) want(ctx context.Context, w work) (t table, want wanted, err error) {
+	if t, err = w.table(ctx); err != nil {
+		return t, want, err
+	}
+	want, _, refusal, err := w.s.check(ctx, w.change, t, *w.step.Operation.AddCheck)
+	if err == nil && refusal != "" {
+		err = &RefusedError{Change: w.change.ID, Reasons: []string{want.what + ": " + strings.TrimSpace(refusal)}}
+	}
+	return t, want, err
+}
+
+func (r addCheck) do(ctx context.Context, w work) (change.Evidence, error) {
+	t, want, err := r.want(ctx, w)
+	if err != nil {
+		return change.Evidence{}, err
+	}
+	return w.addConstraint(ctx, t, want)
+}
+
+func (r addCheck) undo(ctx context.Context, w work) (change.Evidence, error) {
+	t, want, err := r.want(ctx, w)
+	if err != nil {
+		return change.Evidence{}, err
+	}
+	return w.withdraw(ctx, t, want)
+}
+
+func (r addCheck) verify(ctx context.Context, w work) ([]change.CheckResult, error) {
+	t, want, err := r.want(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return w.standsFor(ctx, t, want)
 }

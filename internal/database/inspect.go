@@ -34,11 +34,18 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 		return facts, err
 	}
 	facts.State, facts.Digest = st.state, st.digest
+	has, err := s.inventory(ctx)
+	if err != nil {
+		return facts, err
+	}
+	if k, known := has.Change(c.ID); known && k.Service != db.options.Service {
+		return facts, foreign(k)
+	}
 	if st.hiddenAt != nil && (st.state == rollout.Hidden || st.state == rollout.Contracting) {
 		facts.HiddenAt = *st.hiddenAt
 	}
 	if st.state != rollout.Absent && st.digest != c.Digest {
-		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest, State: st.state}
 	}
 	t, there, err := tableOf(ctx, s, c)
 	if err != nil {
@@ -47,6 +54,7 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	i := inspector{db: db, s: s, c: c, t: t, st: st, facts: &facts}
 	looks := []func(context.Context) error{i.server, i.operations, i.structure}
 	if there {
+		i.held(has)
 		looks = []func(context.Context) error{
 			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.questions, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
 		}
@@ -160,35 +168,6 @@ func (i *inspector) columns(ctx context.Context) error {
 		}
 	}
 	return i.added(ctx)
-}
-
-// added looks at the columns that expand adds: they must be new, or as expand
-// left them.
-func (i *inspector) added(ctx context.Context) error {
-	if i.st.state == rollout.Contracted {
-		return nil
-	}
-	err := i.s.look(ctx, func(tx pgx.Tx) error {
-		for _, a := range i.c.Added() {
-			there, ok := i.t.column(a.Name)
-			if !ok {
-				continue
-			}
-			if i.st.state == rollout.Absent {
-				i.refuse("column %q is there already", a.Name)
-				continue
-			}
-			wanted, err := i.s.typeOf(ctx, tx, i.t, a)
-			if err != nil {
-				return err
-			}
-			if reason := unlike(there, wanted); reason != "" {
-				i.refuse("column %q is there already, %s", a.Name, reason)
-			}
-		}
-		return nil
-	})
-	return err
 }
 
 // sessions warns of transactions that would keep the DDL out, and of statements

@@ -69,7 +69,7 @@ func admit(ctx context.Context, q querier, c change.Change, work string, states 
 		return st, err
 	}
 	if st.state != rollout.Absent && st.digest != c.Digest {
-		return st, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+		return st, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest, State: st.state}
 	}
 	if !slices.Contains(states, st.state) {
 		return st, &RefusedError{Change: c.ID, Reasons: []string{fmt.Sprintf("%s does not follow on %s", work, st.state)}}
@@ -153,6 +153,9 @@ func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.
 	if len(facts.Refusals) > 0 {
 		return e, &RefusedError{Change: c.ID, Reasons: facts.Refusals}
 	}
+	if err := heldByOthers(c, db.options.Service, facts.Others); err != nil {
+		return e, err
+	}
 	t, _, err := tableOf(ctx, s, c)
 	if err != nil {
 		return e, err
@@ -162,8 +165,9 @@ func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.
 			return fmt.Errorf("make the schema gapless: %w", err)
 		}
 		_, err := tx.Exec(ctx, `
-			insert into gapless.change (id, digest, name, relation, state) values ($1, $2, $3, nullif($4::oid, 0::oid), 'expanding')
-			on conflict (id) do nothing`, c.ID, c.Digest, c.Name, t.oid)
+			insert into gapless.change (id, digest, name, relation, state, columns, ends, file, source)
+			values ($1, $2, $3, nullif($4::oid, 0::oid), 'expanding', $5, $6, $7, $8) on conflict (id) do nothing`,
+			c.ID, c.Digest, c.Name, t.oid, append([]string{}, c.Columns()...), c.Ends(), c.Source.Name, string(c.Source.Data))
 		if err != nil {
 			return fmt.Errorf("register change %s: %w", c.ID, err)
 		}

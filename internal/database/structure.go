@@ -13,12 +13,11 @@ import (
 )
 
 // structure digests what the table consists of and gapless did not add, so that
-// an approval does not outlive what was approved.
+// an approval does not outlive what was approved. What expand itself changes
+// (a default, a NOT NULL, a constraint) is left out: it is as the change file
+// says, before or after.
 func (i *inspector) structure(ctx context.Context) error {
-	added := make([]string, 0, len(i.c.Expand))
-	for _, a := range i.c.Added() {
-		added = append(added, a.Name)
-	}
+	own := i.owned()
 	// Under its name in the file, whether or not the change has renamed it.
 	called, of := i.c.Table, i.t.oid
 	if name, err := change.ParseTable(i.c.Table); err == nil {
@@ -29,13 +28,14 @@ func (i *inspector) structure(ctx context.Context) error {
 	}
 	rows, err := i.s.Query(ctx, `
 		select replace(line, ' ON ' || $1::oid::regclass::text || ' ', ' ON it ') from (
-		  select format('column %I %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
-		    (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum)) as line
+		  select format('column %I %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull or attname = any($5),
+		    case when attname <> all($6) then (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum) end) as line
 		  from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped and attname <> all($2)
-		  union all select format('constraint %I %s', conname, pg_get_constraintdef(oid)) from pg_constraint where conrelid = $1
+		  union all select format('constraint %I %s', conname, pg_get_constraintdef(oid)) from pg_constraint
+		    where conrelid = $1 and contype <> 'n' and conname <> all($4) and conname not like '~gapless\_%'
 		  union all select format('trigger %s', pg_get_triggerdef(oid)) from pg_trigger where tgrelid = $1 and not tgisinternal and tgname not like '~gapless\_%'
 		  union all select format('index %s', pg_get_indexdef(indexrelid)) from pg_index join pg_class c on c.oid = indexrelid where indrelid = $1 and c.relname <> all($3)
-		) as lines order by line collate "C"`, of, added, i.ownIndexes())
+		) as lines order by line collate "C"`, of, own.columns, own.indexes, own.constraints, own.nullable, own.defaults)
 	if err != nil {
 		return fmt.Errorf("read the structure of %s: %w", i.t.ident(), err)
 	}
@@ -70,15 +70,35 @@ func (i *inspector) asNamed(ctx context.Context, lines []string) error {
 	return nil
 }
 
-// ownIndexes are the names of those that the change builds.
-func (i *inspector) ownIndexes() []string {
-	names := []string{}
+// owned is what expand itself makes or changes, by name.
+type owned struct {
+	columns, indexes, constraints []string
+	nullable, defaults            []string // columns that get NULL allowed, or a default
+}
+
+func (i *inspector) owned() owned {
+	own := owned{[]string{}, []string{}, []string{}, []string{}, []string{}}
 	for _, o := range i.c.Expand {
-		if o.CreateIndex != nil {
-			names = append(names, indexName(i.t, *o.CreateIndex))
+		switch {
+		case o.AddColumn != nil:
+			own.columns = append(own.columns, o.AddColumn.Name)
+		case o.CreateIndex != nil:
+			own.indexes = append(own.indexes, indexName(i.t, *o.CreateIndex))
+		case o.AddUnique != nil:
+			own.indexes, own.constraints = append(own.indexes, o.AddUnique.Name), append(own.constraints, o.AddUnique.Name)
+		case o.AddCheck != nil:
+			own.constraints = append(own.constraints, o.AddCheck.Name)
+		case o.AddForeignKey != nil:
+			own.constraints = append(own.constraints, o.AddForeignKey.Name)
+		case o.DropConstraint != nil:
+			own.indexes, own.constraints = append(own.indexes, o.DropConstraint.Name), append(own.constraints, o.DropConstraint.Name)
+		case o.DropNotNull != nil:
+			own.nullable = append(own.nullable, o.DropNotNull.Column)
+		case o.SetDefault != nil:
+			own.defaults = append(own.defaults, o.SetDefault.Column)
 		}
 	}
-	return names
+	return own
 }
 
 // dependents names what contract would drop or trip over.

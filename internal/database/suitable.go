@@ -138,12 +138,17 @@ func (i *inspector) relaxes(name string) bool {
 	})
 }
 
-// fills are the columns that expand fills in rows that are there.
+// fills are the columns that are filled in rows that are there.
 func (i *inspector) fills() []string {
 	columns := i.c.NewColumns()
 	for _, step := range change.ExpandSteps(i.c) {
 		if step.Kind == change.Fill {
 			columns = append(columns, step.Operation.AddColumn.Name)
+		}
+	}
+	for _, o := range i.c.Contract {
+		if o.SetNotNull != nil && o.SetNotNull.Fill != "" {
+			columns = append(columns, o.SetNotNull.Column)
 		}
 	}
 	return columns

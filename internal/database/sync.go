@@ -27,11 +27,20 @@ func (w work) synchronise(ctx context.Context) (change.Evidence, error) {
 			return e, &RefusedError{Change: w.change.ID, Reasons: refusals}
 		}
 	}
+	defaults, err := w.s.syncDefaults(ctx, w.change, &t)
+	if err != nil {
+		return e, err
+	}
 	r, err := relationOf(w.change, t, m)
 	if err != nil {
 		return e, err
 	}
 	return w.install(ctx, r, r.triggers(), func(ctx context.Context, tx pgx.Tx) error {
+		for _, statement := range defaults {
+			if err := w.run(ctx, tx, statement); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, `update gapless.change set mapping = $2 where id = $1`, w.change.ID, m); err != nil {
 			return fmt.Errorf("keep the mapping: %w", err)
 		}

@@ -60,7 +60,7 @@ func (r renameTable) look(ctx context.Context, i *inspector, o change.Operation)
 // through looks at what does not work through a view.
 func (renameTable) through(ctx context.Context, i *inspector) error {
 	t := i.t
-	version, err := i.s.major(ctx)
+	version, err := i.s.major(ctx, i.s)
 	if err != nil {
 		return err
 	}
@@ -126,15 +126,6 @@ func (i *inspector) statements(ctx context.Context, version int) error {
 	})
 }
 
-// major is the server's version.
-func (s *session) major(ctx context.Context) (version int, err error) {
-	err = s.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000`).Scan(&version)
-	if err != nil {
-		return 0, fmt.Errorf("ask the server for its version: %w", err)
-	}
-	return version, nil
-}
-
 // viewComment marks the view as the change's own.
 func viewComment(id string) string {
 	return "The old name of a table that change " + id + " of gapless renamed. It goes when the change is contracted."
@@ -165,7 +156,7 @@ func (r renameTable) do(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{Step: w.step.ID}, err
 	}
-	version, err := w.s.major(ctx)
+	version, err := w.s.major(ctx, w.s)
 	if err != nil {
 		return change.Evidence{Step: w.step.ID}, err
 	}

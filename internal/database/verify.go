@@ -295,7 +295,7 @@ func (v *verifier) operations(ctx context.Context, st standing) error {
 		v.e.Checks = append(v.e.Checks, result)
 	}
 	for _, step := range change.ExpandSteps(v.c) {
-		if step.Kind != change.Operate {
+		if step.Kind != change.Operate && step.Kind != change.Fill {
 			continue
 		}
 		r, err := recipeOf(step.Operation.Kind())
