@@ -22,3 +22,6 @@ func (db *DB) UndoOperation(ctx context.Context, c change.Change, step change.St
 	})
 	return e, err
 }
+
+// WithoutPassword is how a connection string is given to pg_dump.
+func WithoutPassword(text string) string { return withoutPassword(text) }
