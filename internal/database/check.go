@@ -29,21 +29,37 @@ func (s *session) check(ctx context.Context, c change.Change, t table, a change.
 		if err := q.asOurselves(ctx); err != nil {
 			return err
 		}
-		temp, err := q.copied(ctx)
+		read, err := q.probe(ctx)
 		if err != nil {
 			return err
 		}
-		read, err := s.findConstraint(ctx, tx, temp, probe)
+		columns = read.columns
+		want.definition, err = steady(read.definition, func(definition string) (string, error) {
+			_, err := tx.Exec(ctx, fmt.Sprintf("alter table %s drop constraint %[2]s, add constraint %[2]s %s", q.temp(), probe, definition))
+			if err != nil {
+				return "", fmt.Errorf("read %s again: %w", definition, err)
+			}
+			read, err = q.probe(ctx)
+			return read.definition, err
+		})
 		if err != nil {
 			return err
 		}
-		want.definition, columns = read.definition, read.columns
 		return tx.QueryRow(ctx, `select pg_get_expr(conbin, conrelid) from pg_constraint where oid = $1`, read.oid).Scan(&expression)
 	})
 	want.offenders = func(ctx context.Context) (offenders, error) {
 		return s.offend(ctx, t, "not ("+expression+")")
 	}
 	return want, columns, refusal, err
+}
+
+// probe is the constraint of this name on the temporary table.
+func (q *qualifier) probe(ctx context.Context) (constraint, error) {
+	temp, err := q.copied(ctx)
+	if err != nil {
+		return constraint{}, err
+	}
+	return q.s.findConstraint(ctx, q.tx, temp, probe)
 }
 
 func (addCheck) look(ctx context.Context, i *inspector, o change.Operation) error {

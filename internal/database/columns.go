@@ -171,8 +171,8 @@ func (i *inspector) filledBy(ctx context.Context, a addition) error {
 		return nil
 	}
 	i.warn("column %q has a default that gives another value each time: rows to come have it at once, those that are there are filled in one by one", a.name)
-	i.fillable(a.name)
-	return nil
+	i.filled = append(i.filled, a.name)
+	return i.fillable(ctx, a.name)
 }
 
 // addColumn is looked at with the columns; all are added in one step.
@@ -200,28 +200,4 @@ func (addColumn) verify(ctx context.Context, w work) ([]change.CheckResult, erro
 		return []change.CheckResult{inForce(fmt.Sprintf("column %s has a default", a.Name), there && c.def != "")}, nil
 	}
 	return []change.CheckResult{inForce(fmt.Sprintf("column %s takes no NULL", a.Name), there && c.notNull)}, nil
-}
-
-// removeColumns takes back what addColumns did. What hangs on a column keeps
-// it: nothing goes that is not named.
-func (w work) removeColumns(ctx context.Context) (change.Evidence, error) {
-	t, err := w.table(ctx)
-	if err != nil {
-		return change.Evidence{}, err
-	}
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
-		if err := w.s.describe(ctx, tx, &t); err != nil {
-			return "", err
-		}
-		var drops []string
-		for _, a := range slices.Backward(w.change.Added()) {
-			if _, there := t.column(a.Name); there {
-				drops = append(drops, "drop column "+ident(a.Name)+" restrict")
-			}
-		}
-		if len(drops) == 0 {
-			return "", nil
-		}
-		return fmt.Sprintf("alter table %s %s", t.ident(), comma(drops)), nil
-	})
 }

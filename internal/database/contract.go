@@ -109,8 +109,8 @@ func (w work) settle(ctx context.Context, tx pgx.Tx, r relation) error {
 		return err
 	}
 	for _, d := range append(columns, hanging...) {
-		_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition) values ($1, $2, $3, $4)
-			on conflict (change, kind, name) do update set definition = excluded.definition, at = clock_timestamp()`, w.change.ID, d.Kind, d.Name, d.Definition)
+		_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition, of_column) values ($1, $2, $3, $4, true)
+			on conflict (change, kind, name) do update set definition = excluded.definition, of_column = true, at = clock_timestamp()`, w.change.ID, d.Kind, d.Name, d.Definition)
 		if err != nil {
 			return fmt.Errorf("archive the definition of %s %s: %w", d.Kind, d.Name, err)
 		}
@@ -212,7 +212,7 @@ func (w work) named(ctx context.Context, q querier, r relation, bodies bool) ([]
 	if err := blocked(w.change, hanging); err != nil {
 		return nil, err
 	}
-	rows, err := q.Query(ctx, `select kind || ' ' || name from gapless.archived_definition where change = $1`, w.change.ID)
+	rows, err := q.Query(ctx, `select kind || ' ' || name from gapless.archived_definition where change = $1 and of_column`, w.change.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read what contract named: %w", err)
 	}

@@ -28,10 +28,25 @@ func (s *session) defaultFor(ctx context.Context, c change.Change, t table, a ch
 		if err != nil || refusal != "" {
 			return err
 		}
-		read, err = q.describe(ctx, a.Column)
+		read, err = q.readDefault(ctx, a.Column)
 		return err
 	})
 	return read, refusal, err
+}
+
+// readDefault reads a column of the temporary table with its default.
+func (q *qualifier) readDefault(ctx context.Context, name string) (read column, err error) {
+	if read, err = q.describe(ctx, name); err != nil || read.def == "" {
+		return read, err
+	}
+	read.def, err = steady(read.def, func(def string) (string, error) {
+		if _, err := q.tx.Exec(ctx, fmt.Sprintf("alter table %s alter column %s set default %s", q.temp(), ident(name), def)); err != nil {
+			return "", fmt.Errorf("read default %s again: %w", def, err)
+		}
+		read, err = q.describe(ctx, name)
+		return read.def, err
+	})
+	return read, err
 }
 
 func (setDefault) look(ctx context.Context, i *inspector, o change.Operation) error {

@@ -44,13 +44,9 @@ func (s *session) dependents(ctx context.Context, q querier, c change.Change, t 
 	}
 	var hanging []change.Dependent
 	for _, d := range found {
-		if slices.Contains(named, d.Kind+" "+d.Name) {
-			if d.Kind != "index" && d.Kind != "constraint" {
-				continue // the operation itself tells of it
-			}
-			d.Fate = change.Dropped
+		if !slices.Contains(named, d.Kind+" "+d.Name) { // the operation itself tells of those
+			hanging = append(hanging, d)
 		}
-		hanging = append(hanging, d)
 	}
 	return hanging, nil
 }

@@ -3,6 +3,8 @@ package database
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
@@ -25,3 +27,6 @@ func (db *DB) UndoOperation(ctx context.Context, c change.Change, step change.St
 
 // WithoutPassword is how a connection string is given to pg_dump.
 func WithoutPassword(text string) string { return withoutPassword(text) }
+
+// Trace shows a tracer every statement from now on.
+func (db *DB) Trace(tracer pgx.QueryTracer) { db.config.Tracer = tracer }

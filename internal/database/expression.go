@@ -107,6 +107,21 @@ func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
 	return "", nil
 }
 
+// steady gives what PostgreSQL makes of a definition when it has read its own
+// writing of it again, which may differ from the first: nested ANDs are one.
+// It is what is in the catalogue after a statement was made of it.
+func steady(written string, again func(definition string) (string, error)) (string, error) {
+	const most = 4
+	for range most {
+		next, err := again(written)
+		if err != nil || next == written {
+			return written, err
+		}
+		written = next
+	}
+	return "", fmt.Errorf("PostgreSQL writes %s in another way each time", written)
+}
+
 // try runs a statement that PostgreSQL may refuse, and gives its reason.
 func (q *qualifier) try(ctx context.Context, sql string) (refusal string, err error) {
 	err = pgx.BeginFunc(ctx, q.tx, func(inner pgx.Tx) error { _, err := inner.Exec(ctx, sql); return err })

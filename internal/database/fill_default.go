@@ -72,9 +72,26 @@ func (w work) fillNulls(ctx context.Context, t table, name, value, walk string) 
 	return e, nil
 }
 
-// fillable refuses a column of a table whose rows cannot be walked.
-func (i *inspector) fillable(name string) {
+// fillable refuses a column whose rows cannot be walked, or not be written.
+func (i *inspector) fillable(ctx context.Context, name string) error {
 	if len(i.t.key) == 0 {
 		i.refuse("column %q cannot be filled in: table %s has neither a primary key nor a unique index on columns that are not null", name, i.t.ident())
 	}
+	// Rows that break a check which is not valid stay as they are, but nothing
+	// of theirs can be written.
+	checks, err := lines(ctx, i.s, "look for constraints that are not valid", `
+		select conname::text from pg_constraint where conrelid = $1 and contype = 'c' and not convalidated and conname not like '~gapless\_%' order by 1`, i.t.oid)
+	if err != nil {
+		return err
+	}
+	for _, check := range checks {
+		bad, err := i.s.against(ctx, i.t, check)
+		if err != nil {
+			return err
+		}
+		if bad.count > 0 {
+			i.refuse("constraint %s of table %s is not valid: %s break it, and nothing could be filled in for them", ident(check), i.t.ident(), bad.rows())
+		}
+	}
+	return nil
 }

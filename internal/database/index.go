@@ -86,23 +86,35 @@ func (s *session) index(ctx context.Context, c change.Change, t table, index cha
 		if err != nil || refusal != "" {
 			return err
 		}
-		temp, err := q.copied(ctx)
-		if err != nil {
-			return err
-		}
 		if err := q.asOurselves(ctx); err != nil {
 			return err
 		}
-		err = tx.QueryRow(ctx, `select `+tailOf+`, coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
-			array(select pg_get_indexdef(i.indexrelid, k, false) from generate_series(1, i.indnkeyatts) k order by k)
-			from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
-			where i.indrelid = $1`, temp.oid).Scan(&ix.tail, &ix.where, &ix.parts)
-		if err != nil {
-			return fmt.Errorf("read index %s: %w", ident(ix.name), err)
+		if err := q.readIndex(ctx, &ix); err != nil {
+			return err
 		}
-		return nil
+		ix.tail, err = steady(ix.tail, func(tail string) (string, error) {
+			again := indexSpec{name: probe, unique: ix.unique, tail: tail}
+			if _, err := tx.Exec(ctx, "drop index pg_temp."+probe+"; "+again.create("", q.temp())); err != nil {
+				return "", fmt.Errorf("read index %s again: %w", ident(ix.name), err)
+			}
+			err := q.readIndex(ctx, &ix)
+			return ix.tail, err
+		})
+		return err
 	})
 	return ix, refusal, err
+}
+
+// readIndex reads the only index of the temporary table.
+func (q *qualifier) readIndex(ctx context.Context, into *indexSpec) error {
+	err := q.tx.QueryRow(ctx, `select `+tailOf+`, coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
+		array(select pg_get_indexdef(i.indexrelid, k, false) from generate_series(1, i.indnkeyatts) k order by k)
+		from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace
+		where i.indrelid = $1::regclass`, q.temp()).Scan(&into.tail, &into.where, &into.parts)
+	if err != nil {
+		return fmt.Errorf("read index %s: %w", ident(into.name), err)
+	}
+	return nil
 }
 
 // duplicates finds rows of which a unique index allows one only. NULL is like

@@ -78,6 +78,8 @@ type inspector struct {
 	facts *change.Facts
 	// touched are definitions besides the table's that an approval is bound to.
 	touched []string
+	// filled are the columns whose default is filled in row by row.
+	filled []string
 }
 
 // touches binds an approval to a definition besides the table's.

@@ -196,8 +196,7 @@ func (setNotNull) look(ctx context.Context, i *inspector, o change.Operation) er
 		if refusal != "" {
 			i.refuse("%s: fill: %s", what, refusal)
 		}
-		i.fillable(a.Column)
-		return nil
+		return i.fillable(ctx, a.Column)
 	}
 	c, _ := i.t.column(a.Column)
 	switch {

@@ -17,7 +17,7 @@ func (w work) rebuild(ctx context.Context) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
-	list, err := w.archivedOf(ctx, "index", "constraint", "not null", "statistics")
+	list, err := w.archivedOf(ctx, true, "index", "constraint", "not null", "statistics")
 	if err != nil {
 		return e, err
 	}
@@ -40,11 +40,11 @@ func (w work) rebuild(ctx context.Context) (change.Evidence, error) {
 	return w.done(ctx, e)
 }
 
-// archivedOf are the definitions of some kinds that contract archived, in the
-// order of the kinds.
-func (w work) archivedOf(ctx context.Context, kinds ...string) ([]change.Dependent, error) {
+// archivedOf are the definitions of some kinds that contract archived, of what
+// went with a column or of what an operation dropped, in the order of the kinds.
+func (w work) archivedOf(ctx context.Context, ofColumn bool, kinds ...string) ([]change.Dependent, error) {
 	rows, err := w.s.Query(ctx, `select kind, name, definition from gapless.archived_definition
-		where change = $1 and kind = any($2) order by array_position($2, kind), name`, w.change.ID, kinds)
+		where change = $1 and of_column = $2 and kind = any($3) order by array_position($3, kind), name`, w.change.ID, ofColumn, kinds)
 	if err != nil {
 		return nil, fmt.Errorf("read the archived definitions: %w", err)
 	}
@@ -168,45 +168,4 @@ func (w work) renotnull(ctx context.Context, t table, column string) error {
 		return err
 	}
 	return in(fmt.Sprintf("alter table %s drop constraint %s", t.ident(), check))
-}
-
-// takeBack takes back one operation of contract.
-func (w work) takeBack(ctx context.Context) (change.Evidence, error) {
-	e := change.Evidence{Step: w.step.ID}
-	did := strings.TrimPrefix(w.step.ID, string(change.TakeBack)+"/")
-	before, done, err := finished(ctx, w.s, w.change.ID, did)
-	if err != nil {
-		return e, err
-	}
-	if !done {
-		return w.done(ctx, e)
-	}
-	// It tightened something, which expand's own way back loosens; or it took a
-	// whole table away.
-	if len(before.Dropped) == 0 || w.step.Operation.DropTable {
-		r, err := recipeOf(w.step.Operation.Kind())
-		if err != nil {
-			return e, err
-		}
-		undo := w
-		undo.step.ID = string(change.Undo) + "/" + did
-		if e, err = r.undo(ctx, undo); err != nil {
-			return e, err
-		}
-		return w.done(ctx, e)
-	}
-	return e, w.db.inTransaction(ctx, w.s, strings.Join(before.Dropped, ", "), func(tx pgx.Tx) error {
-		for _, name := range before.Dropped {
-			var definition string
-			err := tx.QueryRow(ctx, `select definition from gapless.archived_definition where change = $1 and kind || ' ' || name = $2`, w.change.ID, name).Scan(&definition)
-			if err != nil {
-				return fmt.Errorf("find the definition of %s: %w", name, err)
-			}
-			if err := w.run(ctx, tx, definition); err != nil {
-				return err
-			}
-		}
-		e.Detail = strings.Join(before.Dropped, ", ")
-		return finish(ctx, tx, w.change.ID, e)
-	})
 }

@@ -52,8 +52,8 @@ func rehearse(t *testing.T, s *stage, changes ...change.Change) []change.Rehears
 	return all
 }
 
-// lines shows what a rehearsal saw.
-func lines(r change.Rehearsal) string {
+// told shows what a rehearsal saw.
+func told(r change.Rehearsal) string {
 	var b strings.Builder
 	for _, s := range r.Statements {
 		b.WriteString(string(s.Part) + " " + s.Step + ": " + s.Statement + ":")
@@ -77,7 +77,7 @@ func TestRehearsalTellsLocksAndRewrites(t *testing.T) {
 	s := rehearsable(t)
 	s.exec(t, `drop view sales.v`)
 	all := rehearse(t, s, parse(t, exampleID, example), parse(t, "0008-wider", rewriting))
-	got := lines(all[0])
+	got := told(all[0])
 	for _, want := range []string{
 		"expand add_columns: alter table public.address add column",
 		"access exclusive on public.address",
@@ -96,7 +96,7 @@ func TestRehearsalTellsLocksAndRewrites(t *testing.T) {
 			t.Errorf("refused: %v", refusal)
 		}
 	}
-	got = lines(all[1])
+	got = told(all[1])
 	if !strings.Contains(got, "alter table address alter phone type bigint using 1: access exclusive on public.address, share on public.address, rewrites public.address") {
 		t.Errorf("no rewrite in\n%s", got)
 	}
@@ -208,7 +208,7 @@ func TestRehearsalOnAScratchDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := lines(all[0]); !strings.Contains(got, "contract drop") || all[0].Failed != "" {
+	if got := told(all[0]); !strings.Contains(got, "contract drop") || all[0].Failed != "" {
 		t.Errorf("saw\n%s", got)
 	}
 	if one[bool](t, s, `select to_regnamespace('gapless') is not null`) {

@@ -265,7 +265,9 @@ func definition(sql string) bool {
 }
 
 // ours tells of statements on what is in gapless's own schema.
-func ours(sql string) bool { return strings.Contains(sql, `gapless.`) || strings.Contains(sql, `"gapless".`) }
+func ours(sql string) bool {
+	return strings.Contains(sql, `gapless.`) || strings.Contains(sql, `"gapless".`)
+}
 
 // brief is a statement on one line that can be read.
 func brief(sql string) string {

@@ -191,7 +191,7 @@ func (w work) readd(ctx context.Context) (change.Evidence, error) {
 // definitions runs what contract archived of some kinds, in their order.
 func (w work) definitions(ctx context.Context, tx pgx.Tx, kinds ...string) error {
 	rows, err := tx.Query(ctx, `select definition from gapless.archived_definition
-		where change = $1 and split_part(kind, ' #', 1) = any($2) order by array_position($2, split_part(kind, ' #', 1)), kind, name`, w.change.ID, kinds)
+		where change = $1 and of_column and split_part(kind, ' #', 1) = any($2) order by array_position($2, split_part(kind, ' #', 1)), kind, name`, w.change.ID, kinds)
 	if err != nil {
 		return fmt.Errorf("read the archived definitions: %w", err)
 	}

@@ -63,7 +63,12 @@ func (w work) undo(ctx context.Context) (change.Evidence, error) {
 func (w work) reverted(ctx context.Context) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
 	return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
-		for _, of := range []string{"checkpoint", "step", "old_form_write", "statement_seen", "kept"} {
+		// What sync set aside of a change that added no column is in no archive.
+		_, err := tx.Exec(ctx, `update gapless.kept set change = format('%s, taken back %s', change, to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS')) where change = $1`, w.change.ID)
+		if err != nil {
+			return fmt.Errorf("keep what sync set aside: %w", err)
+		}
+		for _, of := range []string{"checkpoint", "step", "old_form_write", "statement_seen"} {
 			if _, err := tx.Exec(ctx, fmt.Sprintf(`delete from gapless.%s where change = $1`, of), w.change.ID); err != nil {
 				return fmt.Errorf("forget change %s: %w", w.change.ID, err)
 			}

@@ -190,6 +190,13 @@ create table if not exists gapless.statement_seen (
 );
 comment on table gapless.statement_seen is 'Statements of pg_stat_statements that name an old column: how often they had run when last looked, and when that last grew. The row with queryid 0 is the look itself.';
 
+create table if not exists gapless.table_seen (
+  change text primary key,
+  uses bigint not null,
+  used_at timestamptz not null
+);
+comment on table gapless.table_seen is 'How often a table that contract drops had been read and written when last looked, and when that last grew.';
+
 create table if not exists gapless.archive (
   n bigint generated always as identity primary key,
   change text not null,
@@ -231,9 +238,11 @@ create table if not exists gapless.archived_definition (
   kind text not null,
   name text not null,
   definition text not null,
+  of_column boolean not null default false,
   at timestamptz not null default clock_timestamp(),
   primary key (change, kind, name)
 );
+comment on column gapless.archived_definition.of_column is 'It is a dropped column, or went with one.';
 comment on table gapless.archived_definition is 'What would create again each object that went with a dropped column.';
 
 create or replace function gapless.note_old_form_write(of_change text, of_op text, every interval) returns void

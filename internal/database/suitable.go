@@ -140,12 +140,7 @@ func (i *inspector) relaxes(name string) bool {
 
 // fills are the columns that are filled in rows that are there.
 func (i *inspector) fills() []string {
-	columns := i.c.NewColumns()
-	for _, step := range change.ExpandSteps(i.c) {
-		if step.Kind == change.Fill {
-			columns = append(columns, step.Operation.AddColumn.Name)
-		}
-	}
+	columns := slices.Concat(i.c.NewColumns(), i.filled)
 	for _, o := range i.c.Contract {
 		if o.SetNotNull != nil && o.SetNotNull.Fill != "" {
 			columns = append(columns, o.SetNotNull.Column)

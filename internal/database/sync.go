@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -35,12 +36,7 @@ func (w work) synchronise(ctx context.Context) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
-	return w.install(ctx, r, r.triggers(), func(ctx context.Context, tx pgx.Tx) error {
-		for _, statement := range defaults {
-			if err := w.run(ctx, tx, statement); err != nil {
-				return err
-			}
-		}
+	return w.install(ctx, r, defaults, r.triggers(), func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `update gapless.change set mapping = $2 where id = $1`, w.change.ID, m); err != nil {
 			return fmt.Errorf("keep the mapping: %w", err)
 		}
@@ -55,12 +51,13 @@ func (w work) watch(ctx context.Context) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.install(ctx, r, r.watches(), func(context.Context, pgx.Tx) error { return nil })
+	return w.install(ctx, r, nil, r.watches(), func(context.Context, pgx.Tx) error { return nil })
 }
 
 // install makes triggers and the functions that they call, unless they are
-// there already, the same and in force.
-func (w work) install(ctx context.Context, r relation, triggers []trigger, then func(context.Context, pgx.Tx) error) (change.Evidence, error) {
+// there already, the same and in force. What comes first locks the table more
+// than they do: a lock that grows in a transaction meets others who wait.
+func (w work) install(ctx context.Context, r relation, first []string, triggers []trigger, then func(context.Context, pgx.Tx) error) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
 	functions, err := r.functions()
 	if err != nil {
@@ -81,7 +78,7 @@ func (w work) install(ctx context.Context, r relation, triggers []trigger, then 
 		}
 	}
 	return e, w.db.inTransaction(ctx, w.s, "table "+r.table.ident(), func(tx pgx.Tx) error {
-		if err := w.make(ctx, tx, r.table, functions, triggers); err != nil {
+		if err := w.make(ctx, tx, r.table, slices.Concat(first, functions), triggers); err != nil {
 			return err
 		}
 		if err := then(ctx, tx); err != nil {
@@ -91,10 +88,10 @@ func (w work) install(ctx context.Context, r relation, triggers []trigger, then 
 	})
 }
 
-// make makes functions and then triggers that fire for everyone: also for what
-// a subscription applies.
-func (w work) make(ctx context.Context, tx pgx.Tx, t table, functions []string, triggers []trigger) error {
-	for _, statement := range functions {
+// make runs statements, those that make functions among them, and makes
+// triggers that fire for everyone: also for what a subscription applies.
+func (w work) make(ctx context.Context, tx pgx.Tx, t table, statements []string, triggers []trigger) error {
+	for _, statement := range statements {
 		if err := w.run(ctx, tx, statement); err != nil {
 			return err
 		}

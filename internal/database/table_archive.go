@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -188,6 +189,10 @@ func (a *shelf) statements(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	comment, err := lines(ctx, tx, "read the comment on "+t, `select format('comment on table %s is %L', $2::text, obj_description($1, 'pg_class'))`, a.t.oid, t)
+	if err != nil {
+		return nil, err
+	}
 	if len(firing) > 0 {
 		out = append(out, fmt.Sprintf("alter table %s disable trigger user", t))
 	}
@@ -199,6 +204,6 @@ func (a *shelf) statements(ctx context.Context, tx pgx.Tx) ([]string, error) {
 		fmt.Sprintf("alter table %s rename to %s", pgx.Identifier{a.t.schema, a.name}.Sanitize(), ident(a.t.name))}
 	a.back = append(a.back, back...)
 	a.back = append(a.back, given...)
-	a.back = append(a.back, firing...)
+	a.back = append(a.back, slices.Concat(firing, comment)...)
 	return out, nil
 }

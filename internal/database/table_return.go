@@ -16,7 +16,7 @@ import (
 // unchecked for those that are there.
 func (dropTable) undo(ctx context.Context, w work) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
-	back, err := w.archivedOf(ctx, "table", "foreign key", "publication")
+	back, err := w.archivedOf(ctx, false, "table", "foreign key", "publication")
 	if err != nil {
 		return e, err
 	}
