@@ -5,6 +5,8 @@ SHELL := /bin/sh
 # What DEMO="..." gives is passed on to the demo; see "bin/demo --help".
 DEMO ?=
 FUZZTIME ?= 30s
+# The PostgreSQLs of "test-postgres".
+VERSIONS ?= 14 18
 # How many rollouts each row of "bench-judge" plays, and what else to tell it:
 # JUDGE="-picture $(CURDIR)/docs/judge.svg", JUDGE="-rows canary".
 ROLLOUTS ?= 10000
@@ -16,8 +18,8 @@ PACKAGES := ./... ./testdata/apps/...
 
 # What starts no goroutine gains nothing by the race detector and takes ten
 # times as long under it.
-PURE := ./internal/rollout ./internal/document ./internal/config ./internal/change \
-	./internal/verdict ./internal/plan ./internal/report ./internal/scaffold
+PURE := ./internal/rollout ./internal/document ./internal/config ./internal/grammar ./internal/lint \
+	./internal/change ./internal/verdict ./internal/plan ./internal/report ./internal/scaffold
 # These run both ways: whole without it, and thinner (-short) with it.
 BOTH := ./internal/phase ./internal/store/artifact
 
@@ -37,7 +39,7 @@ GO_IMAGE ?=
 
 .PHONY: help
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo demo-all
 # The flags of "build", so that what both need is compiled once.
@@ -59,6 +61,13 @@ test: ## vet, then run all tests, with the race detector where it tells somethin
 	go test -timeout 8m $(PURE) $(BOTH)
 	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE))") && \
 		go test $$race -short -timeout 8m $$rest
+
+.PHONY: test-postgres test-postgres-all
+test-postgres: ## every operation on every kind of table, on PostgreSQL VERSIONS="14 18"
+	scripts/test-postgres $(VERSIONS)
+
+test-postgres-all: VERSIONS := 14 15 16 17 18
+test-postgres-all: test-postgres ## the same on PostgreSQL 14 to 18
 
 .PHONY: lint
 lint: $(GOLANGCI) $(ACTIONLINT) ## run golangci-lint and actionlint (downloaded and built at the first time)

@@ -30,13 +30,15 @@ type layer struct {
 
 var (
 	vocabulary  = []string{"internal/rollout"}
-	pure        = []string{"internal/document", "internal/config", "internal/change", "internal/verdict", "internal/plan", "internal/report"}
+	pure        = []string{"internal/document", "internal/config", "internal/grammar", "internal/lint", "internal/change", "internal/verdict", "internal/plan", "internal/report"}
 	testSupport = []string{"*test"}
 	adapters    = []string{
 		"internal/platform/*", "internal/meter/*", "internal/forge/*", "internal/store/*",
 		"internal/database/...", "internal/agent/...", "internal/probe/...", "internal/ledger/...",
 	}
 	anyLibrary = []string{"*"}
+	// parseTree is what PostgreSQL's parse trees are made of.
+	parseTree = []string{"github.com/pganalyze/pg_query_go", "google.golang.org/protobuf"}
 
 	// inTests is what test files may import besides: they run a package against
 	// its real neighbours.
@@ -61,9 +63,12 @@ var layers = []layer{
 	// Reads the user's files, which is its subject.
 	{name: "configuration", packages: []string{"internal/config"},
 		imports: []string{"internal/rollout", "internal/document"}},
+	{name: "grammar", packages: []string{"internal/grammar"}, pure: true,
+		libraries: join(parseTree, []string{"github.com/wasilibs/go-pgquery"})},
+	{name: "lint", packages: []string{"internal/lint"}, pure: true,
+		imports: []string{"internal/grammar"}, libraries: parseTree},
 	{name: "change", packages: []string{"internal/change"}, pure: true,
-		imports:   []string{"internal/rollout", "internal/document"},
-		libraries: []string{"github.com/wasilibs/go-pgquery", "github.com/pganalyze/pg_query_go"}},
+		imports: []string{"internal/rollout", "internal/document", "internal/grammar", "internal/lint"}, libraries: parseTree},
 	{name: "judge", packages: []string{"internal/verdict"}, pure: true,
 		imports: vocabulary, libraries: []string{"gonum.org/v1/gonum"}},
 	{name: "plan", packages: []string{"internal/plan"}, pure: true,

@@ -3,6 +3,8 @@ package change
 import (
 	"slices"
 	"time"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // Change is one schema change as its file gives it.
@@ -12,6 +14,8 @@ type Change struct {
 	// Digest is the SHA-256 of the file's bytes, in hex. A change that was
 	// edited under an old name has another digest, and is refused.
 	Digest string `yaml:"-" json:"-"`
+	// Source is the file.
+	Source rollout.File `yaml:"-" json:"-"`
 
 	Name     string        `yaml:"name,required" json:"name" jsonschema:"minLength=1,description=What the change does\\, in a few words"`
 	Table    string        `yaml:"table" json:"table,omitempty" jsonschema:"minLength=1,description=The table's exact name\\, with its schema where that is not on the search path: address or sales.address"`
@@ -109,11 +113,19 @@ func (c Change) Shares(other Change) []string {
 	if c.Table != other.Table || c.Table == "" {
 		return nil
 	}
-	mine, theirs := c.Columns(), other.Columns()
+	return Overlap(c.Columns(), other.Columns())
+}
+
+// Overlap are the columns of one table that are in both lists, in the order of
+// the first; "*" where one of them has the table as a whole.
+func Overlap(mine, theirs []string) []string {
+	if len(mine) == 0 || len(theirs) == 0 {
+		return nil
+	}
 	if slices.Contains(mine, whole) || slices.Contains(theirs, whole) {
 		return []string{whole}
 	}
-	return slices.DeleteFunc(mine, func(column string) bool { return !slices.Contains(theirs, column) })
+	return slices.DeleteFunc(slices.Clone(mine), func(column string) bool { return !slices.Contains(theirs, column) })
 }
 
 // whole stands for every column of the table.
@@ -130,6 +142,47 @@ func (c Change) Columns() []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+// Taken are the columns of the change's table that contract drops, or lets take
+// less than before, sorted by name; "*" where it takes the table, or where that
+// cannot be told from the operation.
+func (c Change) Taken() []string {
+	var taken []string
+	for _, o := range c.contract() {
+		switch kind := o.Kind(); kind {
+		case OpAddCheck, OpSQL, OpDropTable:
+			taken = append(taken, whole)
+		case OpDropView:
+			if o.DropView == c.Table { // a renamed table's old name
+				taken = append(taken, whole)
+			}
+		case OpDropColumn, OpSetNotNull, OpDropDefault, OpAddUnique, OpAddForeignKey:
+			taken = append(taken, o.columns()...)
+		default: // takes nothing away from who reads or writes the table
+		}
+	}
+	slices.Sort(taken)
+	return slices.Compact(taken)
+}
+
+// Adds are the columns of the change's table that expand adds, in the file's
+// order; "*" where it makes the table, or its name.
+func (c Change) Adds() []string {
+	var added []string
+	for _, o := range c.Expand {
+		switch {
+		case o.AddColumn != nil:
+			added = append(added, o.AddColumn.Name)
+		case o.CreateTable != nil, o.RenameTable != nil:
+			return []string{whole}
+		}
+	}
+	return added
+}
+
+// Ends reports whether something is still to come once the change is expanded:
+// its contract, or the end of keeping two forms in step.
+func (c Change) Ends() bool { return c.Contracts() || c.Sync != nil }
 
 func sortedKeys(m map[string]string) []string {
 	keys := make([]string, 0, len(m))

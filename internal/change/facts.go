@@ -32,6 +32,15 @@ type Facts struct {
 	// digest is empty for one that is absent.
 	State  rollout.ChangeState
 	Digest string
+	// HiddenAt is when contract hid the old columns; zero if they are not
+	// hidden.
+	HiddenAt time.Time
+	// Others are changes of this database that have not ended and hold columns
+	// that this one is about. Their columns are those that both hold.
+	Others []Known
+	// Claims are those on what contract takes away, by any service. Their columns
+	// are those that it takes.
+	Claims []Claim
 }
 
 // Column is one column of the table.

@@ -1,66 +1,56 @@
 package change
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	pgquery "github.com/wasilibs/go-pgquery"
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/grammar"
 )
 
-// node is a parse tree of PostgreSQL's as JSON.
-type node = map[string]any
+// What an expression's names stand for is found out by the database: here it
+// must be no more than text in the grammar.
 
-// statements reads sql, which must be no more than text in the grammar: what
-// its names stand for is found out by the database.
-func statements(sql string) ([]node, error) {
-	text, err := pgquery.ParseToJSON(sql)
+// only gives the tree of the only statement of sql.
+func only(sql, kind string) (*pg.Node, error) {
+	text, err := grammar.Parse(sql)
 	if err != nil {
-		return nil, fmt.Errorf("not SQL: %w", err)
+		return nil, err
 	}
-	var tree struct{ Stmts []struct{ Stmt node } }
-	if err := json.Unmarshal([]byte(text), &tree); err != nil {
-		return nil, fmt.Errorf("read the parse tree: %w", err)
+	if len(text.Statements) != 1 {
+		return nil, fmt.Errorf("expected one %s, observed %d statements", kind, len(text.Statements))
 	}
-	var all []node
-	for _, s := range tree.Stmts {
-		all = append(all, s.Stmt)
-	}
-	return all, nil
+	return text.Statements[0].Node, nil
 }
 
 // target gives the only expression of "select <expression>", or an error if sql
 // is anything more.
-func target(sql string) (any, error) {
-	all, err := statements(sql)
+func target(sql string) (*pg.Node, error) {
+	tree, err := only(sql, "expression")
 	if err != nil {
 		return nil, err
 	}
-	if len(all) != 1 {
-		return nil, fmt.Errorf("expected one expression, observed %d statements", len(all))
-	}
-	sel, ok := all[0]["SelectStmt"].(node)
-	if !ok {
+	sel := tree.GetSelectStmt()
+	if sel == nil {
 		return nil, errors.New("not an expression")
 	}
-	for clause := range sel {
-		if clause != "targetList" && clause != "limitOption" && clause != "op" {
-			return nil, errors.New("more than an expression")
-		}
+	bare := &pg.SelectStmt{TargetList: sel.GetTargetList(), LimitOption: sel.GetLimitOption(), Op: sel.GetOp()}
+	if !proto.Equal(sel, bare) {
+		return nil, errors.New("more than an expression")
 	}
-	list, _ := sel["targetList"].([]any)
-	if len(list) != 1 || sel["op"] != "SETOP_NONE" {
+	if list := sel.GetTargetList(); len(list) != 1 || sel.GetOp() != pg.SetOperation_SETOP_NONE {
 		return nil, fmt.Errorf("expected one expression, observed %d", len(list))
 	}
-	res, _ := list[0].(node)["ResTarget"].(node)
-	if res["name"] != nil {
+	res := sel.GetTargetList()[0].GetResTarget()
+	if res.GetName() != "" {
 		return nil, errors.New("an expression has no AS here")
 	}
-	return res["val"], nil
+	return res.GetVal(), nil
 }
 
 func checkType(sqlType string) error {
@@ -68,16 +58,12 @@ func checkType(sqlType string) error {
 	if err != nil {
 		return err
 	}
-	cast, ok := val.(node)["TypeCast"].(node)
-	if !ok {
+	cast := val.GetTypeCast()
+	if cast == nil || !cast.GetArg().GetAConst().GetIsnull() {
 		return errors.New("not a type")
 	}
-	if arg, _ := cast["arg"].(node)["A_Const"].(node); arg["isnull"] != true {
-		return errors.New("not a type")
-	}
-	names, _ := cast["typeName"].(node)["names"].([]any)
-	for _, n := range names {
-		if s, _ := n.(node)["String"].(node); s != nil && slices.Contains([]any{"serial", "bigserial", "smallserial"}, s["sval"]) {
+	for _, name := range grammar.Names(cast.GetTypeName().GetNames()) {
+		if slices.Contains([]string{"serial", "bigserial", "smallserial"}, name) {
 			return errors.New("a serial column has a default that rewrites the table")
 		}
 	}
@@ -85,40 +71,36 @@ func checkType(sqlType string) error {
 }
 
 func checkQuery(sql string) error {
-	all, err := statements(sql)
+	tree, err := only(sql, "query")
 	if err != nil {
 		return err
 	}
-	if len(all) != 1 {
-		return fmt.Errorf("expected one query, observed %d statements", len(all))
-	}
-	sel, ok := all[0]["SelectStmt"].(node)
-	if !ok {
+	sel := tree.GetSelectStmt()
+	if sel == nil {
 		return errors.New("expected a SELECT")
 	}
-	if sel["intoClause"] != nil || sel["lockingClause"] != nil {
+	if sel.GetIntoClause() != nil || len(sel.GetLockingClause()) > 0 {
 		return errors.New("a check only reads")
 	}
 	var writes error
-	walk(all[0], func(kind string, _ node) {
-		if kind == "InsertStmt" || kind == "UpdateStmt" || kind == "DeleteStmt" || kind == "MergeStmt" {
+	grammar.Walk(tree, func(m proto.Message) bool {
+		switch m.(type) {
+		case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt:
 			writes = errors.New("a check only reads")
 		}
+		return true
 	})
 	return writes
 }
 
 // checkIndexed tells what keeps sql from being one element of an index.
 func checkIndexed(sql string) error {
-	all, err := statements("create index on t (" + sql + "\n)")
+	tree, err := only("create index on t ("+sql+"\n)", "expression")
 	if err != nil {
 		return err
 	}
-	if len(all) != 1 {
-		return fmt.Errorf("expected one expression, observed %d statements", len(all))
-	}
-	index, _ := all[0]["IndexStmt"].(node)
-	if params, _ := index["indexParams"].([]any); len(params) != 1 || index["whereClause"] != nil || index["options"] != nil {
+	index := tree.GetIndexStmt()
+	if len(index.GetIndexParams()) != 1 || index.GetWhereClause() != nil || len(index.GetOptions()) > 0 {
 		return errors.New("expected one expression")
 	}
 	return nil
@@ -127,28 +109,25 @@ func checkIndexed(sql string) error {
 // referenced are the columns that an expression, or an element of an index,
 // names; none where it is not understood.
 func referenced(sql string) (columns []string) {
-	all, err := statements("create index on t ((" + sql + "\n))")
+	tree, err := only("create index on t (("+sql+"\n))", "expression")
 	if err != nil {
-		if all, err = statements("create index on t (" + sql + "\n)"); err != nil {
+		if tree, err = only("create index on t ("+sql+"\n)", "expression"); err != nil {
 			return nil
 		}
 	}
-	for _, st := range all {
-		walk(st, func(kind string, n node) {
-			switch kind {
-			case "ColumnRef":
-				if fields, _ := n["fields"].([]any); len(fields) > 0 {
-					last, _ := fields[len(fields)-1].(node)["String"].(node)
-					name, _ := last["sval"].(string)
-					columns = append(columns, name)
-				}
-			case "IndexElem":
-				if name, _ := n["name"].(string); name != "" {
-					columns = append(columns, name)
-				}
+	grammar.Walk(tree, func(m proto.Message) bool {
+		switch n := m.(type) {
+		case *pg.ColumnRef:
+			if names := grammar.Names(n.GetFields()); len(names) > 0 {
+				columns = append(columns, names[len(names)-1])
 			}
-		})
-	}
+		case *pg.IndexElem:
+			if n.GetName() != "" {
+				columns = append(columns, n.GetName())
+			}
+		}
+		return true
+	})
 	return columns
 }
 
@@ -176,38 +155,35 @@ func checkExpression(sql string, table Table, reads []string) []problem {
 		return []problem{{message: err.Error()}}
 	}
 	var problems []problem
-	walk(val, func(kind string, n node) {
-		switch kind {
-		case "SubLink":
+	grammar.Walk(val, func(m proto.Message) bool {
+		switch n := m.(type) {
+		case *pg.SubLink:
 			problems = append(problems, problem{message: "a subquery reads other rows, which may change unseen"})
-		case "ParamRef":
+		case *pg.ParamRef:
 			problems = append(problems, problem{message: "a parameter has no value here"})
-		case "SQLValueFunction":
+		case *pg.SQLValueFunction:
 			problems = append(problems, problem{message: "its value depends on when, or by whom, it is computed"})
-		case "FuncCall":
-			if n["over"] != nil || n["agg_star"] == true || n["agg_order"] != nil || n["agg_filter"] != nil {
+		case *pg.FuncCall:
+			if n.GetOver() != nil || n.GetAggStar() || len(n.GetAggOrder()) > 0 || n.GetAggFilter() != nil {
 				problems = append(problems, problem{message: "an aggregate reads other rows"})
 			}
-		case "ColumnRef":
+		case *pg.ColumnRef:
 			if p, wrong := checkColumn(n, table, reads); wrong {
 				problems = append(problems, p)
 			}
 		}
+		return true
 	})
 	return problems
 }
 
-func checkColumn(ref node, table Table, reads []string) (problem, bool) {
-	fields, _ := ref["fields"].([]any)
-	var names []string
-	for _, f := range fields {
-		s, ok := f.(node)["String"].(node)
-		if !ok {
+func checkColumn(ref *pg.ColumnRef, table Table, reads []string) (problem, bool) {
+	for _, f := range ref.GetFields() {
+		if f.GetString_() == nil {
 			return problem{message: "name the columns one by one, not with *"}, true
 		}
-		name, _ := s["sval"].(string)
-		names = append(names, name)
 	}
+	names := grammar.Names(ref.GetFields())
 	if len(names) == 0 {
 		return problem{message: "a reference without a name"}, true
 	}
@@ -219,26 +195,4 @@ func checkColumn(ref node, table Table, reads []string) (problem, bool) {
 		return problem{message: fmt.Sprintf("reads column %q", column), column: column}, true
 	}
 	return problem{}, false
-}
-
-// walk calls visit for each node of a tree, outermost first.
-func walk(tree any, visit func(kind string, n node)) {
-	switch t := tree.(type) {
-	case node:
-		keys := make([]string, 0, len(t))
-		for kind := range t {
-			keys = append(keys, kind)
-		}
-		slices.Sort(keys)
-		for _, kind := range keys {
-			if n, ok := t[kind].(node); ok {
-				visit(kind, n)
-			}
-			walk(t[kind], visit)
-		}
-	case []any:
-		for _, item := range t {
-			walk(item, visit)
-		}
-	}
 }

@@ -15,21 +15,23 @@ const (
 // Lock says what a step locks, and for how long, as a plan tells people.
 func (s Step) Lock() string {
 	switch s.Kind {
-	case Prepare, Finish, Turn, Reverted:
+	case Prepare, Finish, Turn, Reverted, Return:
 		return locksNothing
-	case AddColumns, Drop, Hide, Undo:
+	case AddColumns, Drop, Hide, Unhide, Undo, Readd:
 		return locksAll
 	case Synchronise, Watch:
 		return locksWriters
-	case Backfill, Fill:
+	case Backfill, Fill, Refill:
 		return locksRows
-	case Verifying, Begin, Keep:
+	case Verifying, Begin, Keep, Returned:
 		return locksReads
 	case DropIndexes:
 		return locksNobody
 	case ArchiveRows:
 		return locksWriters + ", then reads"
-	case Operate:
+	case Rebuild:
+		return locksScan + "; indexes: " + locksNobody
+	case Operate, TakeBack:
 		return s.Operation.lock()
 	}
 	return "unknown"
@@ -45,7 +47,12 @@ func (o Operation) lock() string {
 		return locksReference
 	case OpAddCheck, OpSetNotNull:
 		return locksScan
-	case OpCreateTable, OpCreateView, OpAddEnumValue:
+	case OpCreateTable:
+		if len(o.CreateTable.ForeignKeys) > 0 {
+			return "share row exclusive on the tables it refers to, an instant"
+		}
+		return locksNothing
+	case OpCreateView, OpAddEnumValue:
 		return locksNothing
 	case OpReplaceView, OpDropView:
 		return "access exclusive on the view, an instant"

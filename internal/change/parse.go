@@ -9,21 +9,48 @@ import (
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/document"
+	"github.com/gapless-deploy/gapless/internal/lint"
+	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // Parse reads a change file. The error is document.Faults: everything that is
 // wrong with it, each in its place, the SQL in it read with PostgreSQL's own
 // grammar. The grammar takes a second or two to load the first time.
-func Parse(file string, data []byte) (Change, error) { return parse(file, data, true) }
+func Parse(file string, data []byte) (Change, error) {
+	c, findings, err := Lint(file, data)
+	faults := document.FaultsOf(err)
+	for _, f := range findings {
+		if f.Stands() {
+			faults = append(faults, document.Fault{File: file, Line: f.Line, Column: f.Column, Message: f.Rule + ": " + f.Message, Suggestion: f.Suggestion})
+		}
+	}
+	if err := faults.Err(); err != nil {
+		return Change{}, err
+	}
+	return c, nil
+}
+
+// Lint reads a change file as Parse does, and gives apart what is to be said of
+// the plain SQL in it, at its place in the file.
+func Lint(file string, data []byte) (Change, []lint.Finding, error) {
+	r, err := parse(file, data, true)
+	return r.c, r.findings, err
+}
 
 // Accepted reads a change that Parse has accepted before, such as a record's
 // copy of it, without loading the grammar.
-func Accepted(file string, data []byte) (Change, error) { return parse(file, data, false) }
-
-func parse(file string, data []byte, grammar bool) (Change, error) {
-	doc, err := document.Parse(file, data)
+func Accepted(file string, data []byte) (Change, error) {
+	r, err := parse(file, data, false)
 	if err != nil {
 		return Change{}, err
+	}
+	return r.c, nil
+}
+
+func parse(file string, data []byte, grammar bool) (reviewer, error) {
+	doc, err := document.Parse(file, data)
+	if err != nil {
+		return reviewer{}, err
 	}
 	var c Change
 	faults := document.FaultsOf(doc.Decode(&c))
@@ -31,6 +58,7 @@ func parse(file string, data []byte, grammar bool) (Change, error) {
 	c.ID = strings.TrimSuffix(base, filepath.Ext(base))
 	sum := sha256.Sum256(data)
 	c.Digest = hex.EncodeToString(sum[:])
+	c.Source = rollout.File{Name: file, Data: data}
 
 	r := reviewer{doc: doc, c: c, grammar: grammar, paths: map[string]string{}}
 	r.identity()
@@ -38,10 +66,7 @@ func parse(file string, data []byte, grammar bool) (Change, error) {
 	r.sync()
 	r.contract()
 	r.verify()
-	if err := append(faults, r.faults...).Err(); err != nil {
-		return Change{}, err
-	}
-	return r.c, nil
+	return r, append(faults, r.faults...).Err()
 }
 
 // reviewer finds what is wrong with a change whose form is right.
@@ -50,6 +75,8 @@ type reviewer struct {
 	c       Change // short forms are written out on the way
 	grammar bool
 	faults  document.Faults
+	// findings are lint's of the plain SQL.
+	findings []lint.Finding
 	// paths tells where an entry of sync stands that a short form brought.
 	paths map[string]string
 }

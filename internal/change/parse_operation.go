@@ -41,7 +41,7 @@ func (r *reviewer) each(where list, operations []Operation) {
 		seen[string(kind)+"/"+name] = true
 		r.misplaced(path, where, kind, name)
 		if kind.ofTable() {
-			r.needsTable(path)
+			r.needsTable(path, string(kind))
 		}
 		for _, c := range o.given()[0].columns {
 			if c != whole {
@@ -125,9 +125,9 @@ func quoteName(name string) string {
 	return quote(name)
 }
 
-func (r *reviewer) needsTable(path string) {
+func (r *reviewer) needsTable(path, what string) {
 	if r.c.Table == "" && !r.doc.Has("table") {
-		r.refuse(path, path+": the change names no table", "add table: NAME at the top of the file")
+		r.refuse(path, what+": the change names no table", "add table: NAME at the top of the file")
 		r.c.Table = "?" // once is enough
 	}
 }
@@ -158,13 +158,21 @@ func (r *reviewer) operation(path string, where list, o Operation) {
 		r.createIndex(path, *o.CreateIndex)
 	case o.CreateTable != nil:
 		r.createTable(path, *o.CreateTable)
+	case o.RenameTable != nil:
+		r.renameTable(path, *o.RenameTable)
 	case o.CreateView != nil:
 		r.view(path, *o.CreateView)
 	case o.ReplaceView != nil:
 		r.view(path, *o.ReplaceView)
 	case o.AddEnumValue != nil:
-		if o.AddEnumValue.Before != "" && o.AddEnumValue.After != "" {
-			r.refuse(path, "add_enum_value stands before one value or after one, not both", "")
+		r.addEnumValue(path, *o.AddEnumValue)
+	case o.DropView != "":
+		r.named(path, "view", o.DropView)
+	case o.DropSequence != "":
+		r.named(path, "sequence", o.DropSequence)
+	case o.DropFunction != "":
+		if !strings.HasSuffix(o.DropFunction, ")") || !strings.Contains(o.DropFunction, "(") {
+			r.refuse(path, fmt.Sprintf("function %q: several may have this name", o.DropFunction), "give the types of its arguments, as in area(integer, integer) or now()")
 		}
 	case o.SQL != nil:
 		r.sql(path, where, *o.SQL)
@@ -227,57 +235,6 @@ func (r *reviewer) createIndex(path string, index CreateIndex) {
 	r.expression(path+".where", index.Where)
 	for i, on := range index.On {
 		r.parsed(fmt.Sprintf("%s.on[%d]", path, i), on, checkIndexed)
-	}
-}
-
-func (r *reviewer) createTable(path string, t CreateTable) {
-	names := map[string]bool{}
-	for i, c := range t.Columns {
-		at := fmt.Sprintf("%s.columns[%d]", path, i)
-		r.column(at, c.Name)
-		if names[c.Name] {
-			r.refuse(at, fmt.Sprintf("column %q is there twice", c.Name), "")
-		}
-		names[c.Name] = true
-		r.sqlType(at+".type", c.Type)
-		r.expression(at+".default", c.Default)
-		r.expression(at+".generated", c.Generated)
-		if !slices.Contains([]string{"", "always", "by default"}, c.Identity) {
-			r.refuse(at+".identity", fmt.Sprintf("identity: %q is neither always nor by default", c.Identity), "")
-		}
-	}
-	for i, c := range t.Checks {
-		r.expression(fmt.Sprintf("%s.checks[%d].expression", path, i), c.Expression)
-	}
-	for i, f := range t.ForeignKeys {
-		r.foreignKey(fmt.Sprintf("%s.foreign_keys[%d]", path, i), f)
-	}
-	known := func(at string, columns []string) {
-		for _, c := range columns {
-			if !names[c] {
-				r.refuse(at, fmt.Sprintf("the new table has no column %q", c), "")
-			}
-		}
-	}
-	known(path+".primary_key", t.PrimaryKey)
-	for i, u := range t.Unique {
-		known(fmt.Sprintf("%s.unique[%d].columns", path, i), u.Columns)
-	}
-	for i, f := range t.ForeignKeys {
-		known(fmt.Sprintf("%s.foreign_keys[%d].columns", path, i), f.Columns)
-	}
-}
-
-func (r *reviewer) view(path string, v View) {
-	if _, err := ParseTable(v.Name); err != nil {
-		r.refuse(path+".name", "view: "+err.Error(), "write view or schema.view")
-	}
-	r.parsed(path+".query", v.Query, checkQuery)
-}
-
-func (r *reviewer) sql(path string, where list, s SQL) {
-	if where == inExpand && strings.TrimSpace(s.Undo) == "" && r.doc.Has(path+".run") {
-		r.refuse(path, "sql in expand needs undo: the way back must be known before anything is done", `give the statements that take it back, or "undo: none" where there is nothing to take back`)
 	}
 }
 

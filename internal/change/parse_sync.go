@@ -75,7 +75,7 @@ func (r *reviewer) sync() {
 	if r.c.Sync == nil {
 		return
 	}
-	r.needsTable("sync")
+	r.needsTable("sync", "sync")
 	added := map[string]bool{}
 	for _, a := range r.c.Added() {
 		added[a.Name] = true

@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,11 @@ func TestParseRefusesExpressions(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(splitStreet))
 	f.Add([]byte("name: x\ntable: t\nexpand: [{add_column: {name: a, type: text}}]\n"))
+	for list, operations := range fragments {
+		for _, o := range operations {
+			f.Add(fmt.Appendf(nil, "name: x\ntable: t\n%s:\n- %s\n", list, strings.ReplaceAll(o, "%d", "1")))
+		}
+	}
 	f.Add([]byte("expand: [{}]\ncontract: [{drop_column: a}, {create_index: {columns: []}}]\nsync: {forward: {}, backward: {a: '*'}}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := change.Parse("c.yaml", data)
@@ -173,12 +179,6 @@ func FuzzParse(f *testing.F) {
 		if err != nil || !cmp.Equal(c, again) {
 			t.Fatalf("read differently again: %v\n%s", err, cmp.Diff(c, again))
 		}
-		ids := map[string]bool{}
-		for _, s := range append(change.ExpandSteps(c), change.ContractSteps(c)...) {
-			if ids[s.ID] {
-				t.Fatalf("two steps have the ID %q", s.ID)
-			}
-			ids[s.ID] = true
-		}
+		whole(t, c, data)
 	})
 }

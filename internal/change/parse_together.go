@@ -47,6 +47,9 @@ func (r *reviewer) synced(path string, a AddColumn) {
 // it writes every column but those that are new, and those under sync it writes
 // through forward.
 func (r *reviewer) constraints() {
+	if r.c.Creates() { // the running revision does not know the table
+		return
+	}
 	mayBe := func(column string) bool {
 		return slices.ContainsFunc(r.c.Added(), func(a AddColumn) bool { return a.Name == column }) && !slices.Contains(r.c.NewColumns(), column)
 	}
@@ -86,16 +89,26 @@ func (r *reviewer) hasDefault(column string) bool {
 	return slices.ContainsFunc(r.c.Added(), func(a AddColumn) bool { return a.Name == column && a.Default != "" })
 }
 
-// alone refuses what goes with nothing else about the same table.
+// alone refuses what goes with nothing else, or not with all else, about the
+// same table.
 func (r *reviewer) alone() {
+	rest := len(r.c.Expand) + len(r.c.Contract) - 1
 	for i, o := range r.c.Expand {
-		rest := len(r.c.Expand) + len(r.c.Contract) - 1
-		if o.RenameTable != nil && (rest > 0 || r.c.Sync != nil) {
-			r.refuse(fmt.Sprintf("expand[%d].rename_table", i), "rename_table is the only operation of its change", "give the others a change of their own")
+		path := fmt.Sprintf("expand[%d].%s", i, o.Kind())
+		switch {
+		case o.RenameTable != nil && (rest > 0 || r.c.Sync != nil):
+			r.refuse(path, "rename_table is the only operation of its change", "give the others a change of their own")
+		case o.CreateTable != nil && r.c.Sync != nil:
+			r.refuse(path, "a new table has no old form: there is nothing to sync", "")
+		case o.CreateTable != nil && slices.ContainsFunc(r.c.Expand[:i], func(o Operation) bool { return o.Kind().ofTable() }):
+			r.refuse(path, "create_table comes once, and before what else is done with the table", "make another table in a change of its own")
+		case o.AddColumn != nil && r.c.Creates():
+			r.refuse(path, fmt.Sprintf("column %q is added to a table that the same change creates", o.AddColumn.Name), "give the column in create_table")
 		}
 	}
 	for i, o := range r.c.Contract {
-		if o.DropTable && slices.ContainsFunc(r.c.Expand, func(o Operation) bool { return o.Kind().ofTable() }) {
+		others := slices.Concat(r.c.Expand, slices.Delete(slices.Clone(r.c.Contract), i, i+1))
+		if o.DropTable && slices.ContainsFunc(others, func(o Operation) bool { return o.Kind().ofTable() }) {
 			r.refuse(fmt.Sprintf("contract[%d].drop_table", i), "a change that drops its table changes nothing else of it", "")
 		}
 	}

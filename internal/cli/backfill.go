@@ -130,7 +130,7 @@ func (w whichFlags) with(ctx context.Context, env *environment, said string, wor
 		return &inputError{errors.New("the config has no schema, and so no database"), "name the database in schema.url_env"}
 	}
 	env.out.hideURL(env.Getenv(cfg.Schema.URLEnv))
-	db, err := env.openDatabase(ctx, cfg.Schema)
+	db, err := env.openDatabase(ctx, cfg.Schema.URLEnv, env.databaseOptions(cfg.Schema.Backfill))
 	if err != nil {
 		return err
 	}

@@ -42,26 +42,29 @@ type commands struct {
 	State  string `default:".gapless" placeholder:"DIR" env:"GAPLESS_STATE" help:"Directory that keeps the records (default .gapless)."`
 	Format string `default:"terminal" enum:"terminal,markdown,json" help:"How the result is written: terminal, markdown, json."`
 
-	Plan     planCmd     `cmd:"" help:"Show what a release would do; changes nothing."`
-	Expand   expandCmd   `cmd:"" help:"Make the schema serve the old and the new revision alike."`
-	Deploy   deployCmd   `cmd:"" help:"Bring the candidate beside stable, at weight 0; rolling: replace the instances batch by batch."`
-	Promote  promoteCmd  `cmd:"" help:"Give the candidate more of the traffic, and judge it."`
-	Tick     tickCmd     `cmd:"" help:"Look once: take back what went bad, name what is due."`
-	Retire   retireCmd   `cmd:"" help:"Stop the old revision once the rollback window is over."`
-	Contract contractCmd `cmd:"" help:"Archive and remove the old form from the schema."`
-	Rollback rollbackCmd `cmd:"" help:"Give all traffic to stable, at once."`
-	Hold     holdCmd     `cmd:"" help:"Keep the rollout where it is until its next step is approved anew."`
-	Adopt    adoptCmd    `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
-	Pause    pauseCmd    `cmd:"" help:"Let the backfill of a change wait, whoever runs it."`
-	Resume   resumeCmd   `cmd:"" help:"Let a paused backfill go on."`
-	Status   statusCmd   `cmd:"" help:"Show record and reality side by side."`
-	Can      canCmd      `cmd:"" help:"List what a phase needs, met or not."`
-	Init     initCmd     `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
-	Validate validateCmd `cmd:"" help:"Check the config and the change files."`
-	Agent    agentCmd    `cmd:"" help:"Run services on this host: supervisor and router."`
-	Command  commandCmd  `cmd:"" hidden:"" help:"Find out what a comment asks for."`
-	Action   actionCmd   `cmd:"" hidden:"" help:"Run the phase that the inputs of a workflow's step ask for."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Plan      planCmd      `cmd:"" help:"Show what a release would do; changes nothing."`
+	Expand    expandCmd    `cmd:"" help:"Make the schema serve the old and the new revision alike."`
+	Deploy    deployCmd    `cmd:"" help:"Bring the candidate beside stable, at weight 0; rolling: replace the instances batch by batch."`
+	Promote   promoteCmd   `cmd:"" help:"Give the candidate more of the traffic, and judge it."`
+	Tick      tickCmd      `cmd:"" help:"Look once: take back what went bad, name what is due."`
+	Retire    retireCmd    `cmd:"" help:"Stop the old revision once the rollback window is over."`
+	Contract  contractCmd  `cmd:"" help:"Archive and remove the old form from the schema."`
+	Rollback  rollbackCmd  `cmd:"" help:"Give all traffic to stable, at once."`
+	Hold      holdCmd      `cmd:"" help:"Keep the rollout where it is until its next step is approved anew."`
+	Adopt     adoptCmd     `cmd:"" help:"Begin the record anew, by what serves, where it is lost."`
+	Pause     pauseCmd     `cmd:"" help:"Let the backfill of a change wait, whoever runs it."`
+	Resume    resumeCmd    `cmd:"" help:"Let a paused backfill go on."`
+	Restore   restoreCmd   `cmd:"" help:"Bring back what contract hid or dropped."`
+	Status    statusCmd    `cmd:"" help:"Show record and reality side by side."`
+	Can       canCmd       `cmd:"" help:"List what a phase needs, met or not."`
+	Init      initCmd      `cmd:"" help:"Write a config and a workflow for the repository it stands in."`
+	Validate  validateCmd  `cmd:"" help:"Check the config and the change files."`
+	Lint      lintCmd      `cmd:"" help:"Tell what SQL and change files would do to the revision that runs; needs no database."`
+	Uninstall uninstallCmd `cmd:"" help:"Take gapless out of the database, or release what a service claims there."`
+	Agent     agentCmd     `cmd:"" help:"Run services on this host: supervisor and router."`
+	Command   commandCmd   `cmd:"" hidden:"" help:"Find out what a comment asks for."`
+	Action    actionCmd    `cmd:"" hidden:"" help:"Run the phase that the inputs of a workflow's step ask for."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 // Run runs one command and gives the exit status.

@@ -74,7 +74,7 @@ func (env *environment) compose() (*release, error) {
 	}
 	if cfg.Schema != nil {
 		env.out.hideURL(env.Getenv(cfg.Schema.URLEnv)) // also where no phase opens it: a candidate may name it
-		r.runner.OpenDatabase = env.database(cfg.Schema)
+		r.runner.OpenDatabase = env.database(cfg, r.runner.Writer)
 	}
 	return r, nil
 }
@@ -94,9 +94,11 @@ func (env *environment) agentClient(target *config.Local) (*api.Client, error) {
 // database gives the way to the database of the schema changes. It is opened
 // when a phase first asks, so that a phase which need not ask works without it,
 // and one which must can say what is served where it does not answer.
-func (env *environment) database(schema *config.Schema) func(context.Context) (phase.Database, error) {
+func (env *environment) database(cfg *config.Config, writer rollout.Writer) func(context.Context) (phase.Database, error) {
 	return func(ctx context.Context) (phase.Database, error) {
-		db, err := env.openDatabase(ctx, schema)
+		options := env.databaseOptions(cfg.Schema.Backfill)
+		options.Service, options.Run, options.Actor = cfg.Service, writer.Run, writer.Actor
+		db, err := env.openDatabase(ctx, cfg.Schema.URLEnv, options)
 		if err != nil {
 			return nil, err
 		}
@@ -104,17 +106,17 @@ func (env *environment) database(schema *config.Schema) func(context.Context) (p
 	}
 }
 
-func (env *environment) openDatabase(ctx context.Context, schema *config.Schema) (*database.DB, error) {
-	url := env.Getenv(schema.URLEnv)
+func (env *environment) openDatabase(ctx context.Context, name string, options database.Options) (*database.DB, error) {
+	url := env.Getenv(name)
 	if url == "" {
 		return nil, &inputError{
-			err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", schema.URLEnv),
+			err:  fmt.Errorf("%s is not set: it holds the URL of the database with the schema changes", name),
 			hint: "set it in the environment of this command; it never stands in the config",
 		}
 	}
-	db, err := database.Open(ctx, url, env.databaseOptions(schema.Backfill))
+	db, err := database.Open(ctx, url, options)
 	if err != nil {
-		return nil, fmt.Errorf("database of %s: %w", schema.URLEnv, err)
+		return nil, fmt.Errorf("database of %s: %w", name, err)
 	}
 	return db, nil
 }

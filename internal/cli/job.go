@@ -64,6 +64,12 @@ func (j *job) args(p rollout.Phase, environ []string) ([]string, error) {
 	if dry {
 		args = append([]string{string(runner.Can), string(p)}, flags...)
 	}
+	switch change := j.Input(runner.InputChange); {
+	case dry && change != "":
+		args = append(args, "--change="+change)
+	case p == rollout.Restore:
+		args = append(args, change)
+	}
 	return append(args, "--config="+config), nil
 }
 

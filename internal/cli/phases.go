@@ -138,12 +138,15 @@ type reasonFlag struct {
 
 type rollbackCmd struct {
 	reasonFlag
+	Schema string `default:"keep" enum:"keep,revert" help:"What becomes of the schema: it serves both revisions (keep), or what expand made is taken back once the candidate is gone (revert)."`
 	meantFlags
 }
 
 // Run runs the phase.
 func (c *rollbackCmd) Run(ctx context.Context, env *environment) error {
-	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Rollback, Reason: c.Reason}})
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{
+		Phase: rollout.Rollback, Reason: c.Reason, Schema: rollout.SchemaOnBack(c.Schema),
+	}})
 }
 
 type holdCmd struct {
@@ -164,6 +167,16 @@ type adoptCmd struct {
 // Run runs the phase.
 func (c *adoptCmd) Run(ctx context.Context, env *environment) error {
 	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Adopt, Reason: c.Reason}})
+}
+
+type restoreCmd struct {
+	Change string `arg:"" help:"The change, named as its file is, without the extension."`
+	meantFlags
+}
+
+// Run runs the phase.
+func (c *restoreCmd) Run(ctx context.Context, env *environment) error {
+	return env.run(ctx, c.meantFlags, phase.Work{Request: plan.Request{Phase: rollout.Restore, Change: c.Change}})
 }
 
 // run runs a phase and writes how it ended.
@@ -205,6 +218,7 @@ type canCmd struct {
 	meantFlags
 	reasonFlag
 	To     string `placeholder:"PERCENT" help:"The step that promote is asked about; without it, the next one."`
+	Change string `placeholder:"CHANGE" help:"The change that restore is asked about."`
 	Accept string `placeholder:"REASON" help:"As the phase takes it."`
 }
 
@@ -218,7 +232,7 @@ func (c *canCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	r.work.Request = plan.Request{Phase: p, Supersede: c.Supersede, Accept: c.Accept, Reason: c.Reason}
+	r.work.Request = plan.Request{Phase: p, Supersede: c.Supersede, Accept: c.Accept, Reason: c.Reason, Change: c.Change}
 	if r.work.Request.To, err = goal(c.To); err != nil {
 		return err
 	}

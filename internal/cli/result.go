@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/plan"
@@ -63,18 +65,23 @@ func seen(res phase.Result) *rollout.Observation {
 
 // schemaOf says what became of the schema, where a phase was about it.
 func schemaOf(res phase.Result) string {
-	if res.Phase != rollout.Expand && res.Phase != rollout.Contract {
+	if !slices.Contains([]rollout.Phase{rollout.Expand, rollout.Contract, rollout.Restore, rollout.Rollback}, res.Phase) {
+		return ""
+	}
+	if res.Phase == rollout.Rollback && (res.State == nil || len(res.State.Changes) == 0) {
 		return ""
 	}
 	if res.State == nil || len(res.State.Changes) == 0 {
 		return "schema unchanged"
 	}
-	for id, p := range res.State.Changes {
-		switch p.State {
-		case rollout.Expanding, rollout.Expanded, rollout.Reverting, rollout.Hidden, rollout.Restoring:
-			return fmt.Sprintf("change %s is %s, the schema serves the old form", id, p.State)
-		case rollout.Contracting, rollout.Contracted:
-			return fmt.Sprintf("change %s is %s, the schema serves the new form", id, p.State)
+	for _, id := range slices.Sorted(maps.Keys(res.State.Changes)) {
+		switch st := res.State.Changes[id].State; st {
+		case rollout.Expanded:
+			return fmt.Sprintf("change %s is %s, the schema serves old and new alike", id, st)
+		case rollout.Expanding, rollout.Reverting:
+			return fmt.Sprintf("change %s is %s, the schema serves the old form", id, st)
+		case rollout.Hidden, rollout.Restoring, rollout.Contracting, rollout.Contracted:
+			return fmt.Sprintf("change %s is %s, the schema serves the new form", id, st)
 		case rollout.Absent:
 		}
 	}
@@ -181,6 +188,10 @@ func statusView(st phase.Status) report.StatusView {
 	}
 	if st.Cause != nil {
 		v.Lost = st.Cause.Error()
+	}
+	v.Has = st.Has
+	if st.Unseen != nil {
+		v.Unseen = st.Unseen.Error()
 	}
 	return v
 }

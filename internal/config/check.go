@@ -199,9 +199,33 @@ func (k *checker) gate(at string, g *Gate) {
 	}
 }
 
+// uses refuses a table or a column that is given twice, or without a name.
+func (k *checker) uses(uses []Use) {
+	tables := map[string]int{}
+	for i, use := range uses {
+		at := fmt.Sprintf("schema.uses[%d]", i)
+		if first, twice := tables[use.Table]; twice && !k.faulty(at) {
+			k.refuse(at+".table", fmt.Sprintf("%s is given twice, first as schema.uses[%d]", use.Table, first), "put the columns together")
+		}
+		tables[use.Table] = i
+		if k.doc.Has(at+".table") && use.Table == "" && !k.faulty(at+".table") {
+			k.refuse(at+".table", "expected a name, observed nothing", "")
+		}
+		if k.doc.Has(at+".columns") && len(use.Columns) == 0 && !k.faulty(at+".columns") {
+			k.refuse(at+".columns", "expected names, observed none", "leave columns out where the whole table is used")
+		}
+		for j, column := range use.Columns {
+			if at := fmt.Sprintf("%s.columns[%d]", at, j); (column == "" || slices.Contains(use.Columns[:j], column)) && !k.faulty(at) {
+				k.refuse(at, fmt.Sprintf("expected another name, observed %q", column), "")
+			}
+		}
+	}
+}
+
 func (k *checker) schema(s *Schema) {
 	k.envName("schema.url_env", s.URLEnv)
 	k.backfill("schema.backfill.", s.Backfill)
+	k.uses(s.Uses)
 	seen := map[string]int{}
 	for i, name := range s.Changes {
 		at := fmt.Sprintf("schema.changes[%d]", i)

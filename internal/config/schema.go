@@ -21,6 +21,8 @@ type Schema struct {
 	Changes []string `yaml:"changes" jsonschema:"uniqueItems=true"`
 	// How rows that are there already get their new form, and what holds that back.
 	Backfill Backfill `yaml:"backfill"`
+	// What the service uses of tables that other services change too. Their contract waits until no service uses what it takes away.
+	Uses []Use `yaml:"uses"`
 }
 
 // Backfill is how fast a backfill goes, and what slows it down: from half of a
@@ -55,6 +57,14 @@ func (b *Backfill) Default() {
 		Workers: 1, BatchTarget: 250 * time.Millisecond,
 		MaxLag: 10 * time.Second, MaxWAL: 4096, MaxLockWaiters: 10, MaxProbe: 50 * time.Millisecond, MaxConnections: 90,
 	}
+}
+
+// Use is what a service uses of a table.
+type Use struct {
+	// The table's exact name, with its schema where that is not on the search path.
+	Table string `yaml:"table,required" jsonschema:"minLength=1"`
+	// The columns' exact names. Without them, the whole table.
+	Columns []string `yaml:"columns" jsonschema:"minItems=1,uniqueItems=true"`
 }
 
 // ReadChanges reads the change files that c names, in c's order and under the

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
@@ -36,14 +34,19 @@ func (db *DB) apply(ctx context.Context, s *session, c change.Change, step chang
 	if step.Kind == change.Prepare {
 		return db.prepare(ctx, s, c)
 	}
+	if step.Part == change.PartRevert {
+		if st, err := standingOf(ctx, s, c.ID); err != nil || st.state == rollout.Absent { // it is over, or there was nothing
+			return change.Evidence{}, err
+		}
+	}
 	st, err := admit(ctx, s, c, string(step.Part), follows(step)...)
 	if err != nil {
 		return change.Evidence{}, err
 	}
 	if st.state == rollout.Contracted && step.Kind == change.Drop {
-		return db.seal(ctx, s, c.ID)
+		return db.seal(ctx, s, c)
 	}
-	if st.state == rollout.Contracted {
+	if st.state == rollout.Contracted && step.Part == change.PartContract {
 		e, _, err := finished(ctx, s, c.ID, step.ID)
 		return e, err
 	}
@@ -55,6 +58,8 @@ func (db *DB) apply(ctx context.Context, s *session, c change.Change, step chang
 		return w.contract(ctx)
 	case change.PartRevert:
 		return w.revert(ctx)
+	case change.PartRestore:
+		return w.restore(ctx)
 	}
 	return change.Evidence{}, fmt.Errorf("no part %q", step.Part)
 }
@@ -74,6 +79,8 @@ func follows(step change.Step) []rollout.ChangeState {
 			states = append(states, rollout.Expanding, rollout.Expanded)
 		}
 		return states
+	case change.PartRestore:
+		return returns(step.Kind)
 	case change.PartExpand:
 	}
 	return []rollout.ChangeState{rollout.Expanding, rollout.Expanded}
@@ -84,7 +91,7 @@ func (w work) expand(ctx context.Context) (change.Evidence, error) {
 	case change.AddColumns:
 		return w.addColumns(ctx)
 	case change.Synchronise:
-		return w.db.synchronise(ctx, w.s, w.change, w.standing)
+		return w.synchronise(ctx)
 	case change.Watch:
 		return w.watch(ctx)
 	case change.Backfill:
@@ -98,60 +105,4 @@ func (w work) expand(ctx context.Context) (change.Evidence, error) {
 	default:
 		return change.Evidence{}, fmt.Errorf("no step of kind %q in expand", w.step.Kind)
 	}
-}
-
-// synchronise makes the functions and triggers that keep R from then on.
-func (db *DB) synchronise(ctx context.Context, s *session, c change.Change, st standing) (change.Evidence, error) {
-	e := change.Evidence{Step: string(change.Synchronise)}
-	t, err := resolveTable(ctx, s, c)
-	if err != nil {
-		return e, err
-	}
-	m := st.mapping
-	if m.Forward == nil { // once read, an expression keeps its meaning
-		var refusals []string
-		if m, refusals, err = db.qualify(ctx, s, c, t); err != nil {
-			return e, err
-		}
-		if len(refusals) > 0 {
-			return e, &RefusedError{Change: c.ID, Reasons: refusals}
-		}
-	}
-	r, err := relationOf(c, t, m)
-	if err != nil {
-		return e, err
-	}
-	functions, err := r.functions()
-	if err != nil {
-		return e, err
-	}
-	e.Detail = hash(functions + r.triggers())
-	before, done, err := finished(ctx, s, c.ID, e.Step)
-	if err != nil {
-		return e, err
-	}
-	if done && before.Detail == e.Detail {
-		if there, err := s.triggersThere(ctx, r); err != nil || there == len(syncTriggers(c.ID)) {
-			return e, err
-		}
-	}
-	return e, db.inTransaction(ctx, s, "table "+t.ident(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, functions+r.triggers()); err != nil {
-			return fmt.Errorf("make the sync trigger: %w", err)
-		}
-		if _, err := tx.Exec(ctx, `update gapless.change set mapping = $2 where id = $1`, c.ID, m); err != nil {
-			return fmt.Errorf("keep the mapping: %w", err)
-		}
-		return finish(ctx, tx, c.ID, e)
-	})
-}
-
-// triggersThere counts the sync triggers that are on the table and fire always.
-func (s *session) triggersThere(ctx context.Context, r relation) (n int, err error) {
-	err = s.QueryRow(ctx, `select count(*) from pg_trigger where tgrelid = $1 and tgname = any($2) and tgenabled = 'A'`,
-		r.table.oid, syncTriggers(r.change.ID)).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("look for the sync triggers: %w", err)
-	}
-	return n, nil
 }

@@ -29,14 +29,20 @@ func (p part) rest() span {
 	return span{p.reached, p.within.upper}
 }
 
-// filler is one run of the backfill, shared by its workers.
+// filler is one run of a step that fills rows in, shared by its workers.
 type filler struct {
-	db       *DB
-	r        relation
-	blank    bool // rows without an old form need no visit
+	db           *DB
+	change, step string
+	table        table
+	// write fills the rows of a span; row by row after a row's value made it
+	// fail.
+	write    func(ctx context.Context, tx pgx.Tx, within span, rowByRow bool, patience time.Duration) (int64, error)
 	monitor  *monitor
 	throttle throttle
 	tally    *tally
+
+	r     relation // of the backfill
+	blank bool     // rows without an old form need no visit
 }
 
 // backfill gives the rows that were there before the trigger their new form.
@@ -47,36 +53,41 @@ func (db *DB) backfill(ctx context.Context, s *session, c change.Change, st stan
 	if err != nil {
 		return e, err
 	}
-	parts, err := db.parts(ctx, s, r)
-	if err != nil {
-		return e, err
-	}
-	f := &filler{db: db, r: r}
-	total, err := s.countRows(ctx, r.table)
-	if err != nil {
-		return e, err
-	}
+	f := &filler{db: db, change: c.ID, step: e.Step, table: r.table, r: r}
+	f.write = f.fill
 	if f.blank, err = s.blankStaysBlank(ctx, r); err != nil {
 		return e, err
 	}
-	f.tally = newTally(db.options.Now, total, parts, progress)
-	err = db.with(ctx, c.ID+" health", func(own *session) error {
-		var err error
-		if f.monitor, err = newMonitor(ctx, db, own, r, f.tally.warn); err != nil {
-			return err
-		}
-		return f.run(ctx, parts)
-	})
-	if err != nil {
+	if err := f.run(ctx, s, progress); err != nil {
 		return e, err
 	}
 	e.Detail = f.tally.warned()
 	return db.filled(ctx, s, f, e)
 }
 
-// run fills all parts, with as many workers as there may be, each of which
+// run fills every part that is not done, under watch of the database's health.
+func (f *filler) run(ctx context.Context, s *session, progress func(change.Progress)) error {
+	parts, err := f.parts(ctx, s)
+	if err != nil {
+		return err
+	}
+	total, err := s.countRows(ctx, f.table)
+	if err != nil {
+		return err
+	}
+	f.tally = newTally(f.db.options.Now, f.step, total, parts, progress)
+	return f.db.with(ctx, f.change+" health", func(own *session) error {
+		var err error
+		if f.monitor, err = newMonitor(ctx, f.db, own, f.change, f.table, f.tally.warn); err != nil {
+			return err
+		}
+		return f.all(ctx, parts)
+	})
+}
+
+// all fills all parts, with as many workers as there may be, each of which
 // takes the next part when it has done one.
-func (f *filler) run(ctx context.Context, parts []part) error {
+func (f *filler) all(ctx context.Context, parts []part) error {
 	queue := make(chan *part, len(parts))
 	for i := range parts {
 		if !parts[i].done {
@@ -92,7 +103,7 @@ func (f *filler) run(ctx context.Context, parts []part) error {
 		workers, ctx := errgroup.WithContext(ctx)
 		for range min(f.db.options.Workers, len(queue)) {
 			workers.Go(func() error {
-				return f.db.with(ctx, f.r.change.ID, func(s *session) error { return f.work(ctx, s, queue) })
+				return f.db.with(ctx, f.change, func(s *session) error { return f.work(ctx, s, queue) })
 			})
 		}
 		return workers.Wait()
@@ -164,7 +175,7 @@ func (f *filler) part(ctx context.Context, s *session, p *part, pace *pace) erro
 			continue
 		}
 		if tries++; tries >= f.db.options.Attempts {
-			return &LockedError{Object: "rows of table " + f.r.table.ident(), Attempts: tries, Wait: f.db.options.LockTimeout,
+			return &LockedError{Object: "rows of table " + f.table.ident(), Attempts: tries, Wait: f.db.options.LockTimeout,
 				Blockers: seen.list(), Err: errors.Join(err, seen.failure())}
 		}
 		if err := backoff(ctx, tries); err != nil {
@@ -178,12 +189,12 @@ func (f *filler) part(ctx context.Context, s *session, p *part, pace *pace) erro
 // locked.
 func (f *filler) next(ctx context.Context, s *session, p *part, pace *pace, rate float64) (time.Duration, error) {
 	size := pace.within(rate)
-	batch, last, err := s.step(ctx, s, f.r.table, p.rest(), size)
+	batch, last, err := s.step(ctx, s, f.table, p.rest(), size)
 	if err != nil {
 		return 0, err
 	}
 	if last {
-		rest, err := s.count(ctx, s, f.r.table, batch)
+		rest, err := s.count(ctx, s, f.table, batch)
 		if err != nil {
 			return 0, err
 		}
@@ -207,18 +218,18 @@ func (f *filler) next(ctx context.Context, s *session, p *part, pace *pace, rate
 func (f *filler) batch(ctx context.Context, s *session, p *part, batch span, last bool, patience time.Duration) (rows int64, err error) {
 	for _, rowByRow := range []bool{false, true} {
 		err = pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) (err error) {
-			if rows, err = f.fill(ctx, tx, batch, rowByRow, patience); err != nil {
+			if rows, err = f.write(ctx, tx, batch, rowByRow, patience); err != nil {
 				return err
 			}
 			tag, err := tx.Exec(ctx, `
 				update gapless.checkpoint set reached = coalesce($4, reached), rows = rows + $5, done = $6, at = clock_timestamp()
 				where change = $1 and step = $2 and part = $3 and reached is not distinct from $7 and not done`,
-				f.r.change.ID, string(change.Backfill), p.number, batch.upper, rows, last, p.reached)
+				f.change, f.step, p.number, batch.upper, rows, last, p.reached)
 			if err != nil {
 				return fmt.Errorf("move the checkpoint: %w", err)
 			}
 			if tag.RowsAffected() != 1 {
-				return fmt.Errorf("part %d of the backfill was moved by another runner", p.number)
+				return fmt.Errorf("part %d of %s was moved by another runner", p.number, f.step)
 			}
 			return nil
 		})

@@ -14,7 +14,9 @@ import (
 
 // column is a column as the catalogue has it.
 type column struct {
-	name    string
+	name string
+	// hidden is its name in the table while contract hides it.
+	hidden  string
 	sqlType string // as format_type gives it, every name qualified
 	// plainType is what an expression is cast to for comparing it with this
 	// column: without a length, to which a cast would cut, where an assignment
@@ -37,7 +39,19 @@ type column struct {
 	builtIn bool
 }
 
-func (c column) ident() string { return ident(c.name) }
+// stored is the column's name in the table.
+func (c column) stored() string {
+	if c.hidden != "" {
+		return c.hidden
+	}
+	return c.name
+}
+
+// ident is the column in the table.
+func (c column) ident() string { return ident(c.stored()) }
+
+// label is the column where a mapping, a function or an archive names it.
+func (c column) label() string { return ident(c.name) }
 
 // declared is the column's type with its collation, on which the value of an
 // expression may depend.
@@ -59,6 +73,8 @@ type table struct {
 	columns        []column
 	key            key
 }
+
+func (t table) partitioned() bool { return t.kind == "p" }
 
 func (t table) ident() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
 
@@ -129,15 +145,11 @@ func resolveTable(ctx context.Context, s *session, c change.Change) (table, erro
 		if err := s.asApplication(ctx, tx); err != nil {
 			return err
 		}
-		parts := pgx.Identifier{name.Name}
-		if name.Schema != "" {
-			parts = pgx.Identifier{name.Schema, name.Name}
-		}
 		row := tx.QueryRow(ctx, `
 			select c.oid, n.nspname, c.relname, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity,
 			       c.relispartition, exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
 			from pg_class c join pg_namespace n on n.oid = c.relnamespace
-			where c.oid = coalesce((select oid from pg_class where oid = $2), to_regclass($1))`, parts.Sanitize(), st.relation)
+			where c.oid = coalesce((select oid from pg_class where oid = $2), to_regclass($1))`, qualified(name).Sanitize(), st.relation)
 		return row.Scan(&t.oid, &t.schema, &t.name, &t.kind, &t.rowSecurity, &t.forcedSecurity, &t.partition, &t.inherits)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -240,11 +252,13 @@ func (s *session) findKey(ctx context.Context, q querier, t *table) error {
 		order by i.indisprimary desc, i.indnkeyatts, min(a.attnum), i.indexrelid
 		limit 1`, t.oid, ordered).Scan(&names)
 	if errors.Is(err, pgx.ErrNoRows) {
+		t.key = nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find a key of %s: %w", t.ident(), err)
 	}
+	t.key = nil
 	for _, name := range names {
 		c, ok := t.column(name)
 		if !ok {

@@ -17,7 +17,7 @@ func (w work) contract(ctx context.Context) (change.Evidence, error) {
 	case change.Hide:
 		return w.hide(ctx)
 	case change.Begin:
-		return w.db.begin(ctx, w.s, w.change, w.standing, w.progress)
+		return w.begin(ctx)
 	case change.Operate:
 		return w.operate(ctx)
 	case change.Finish:
@@ -30,11 +30,11 @@ func (w work) contract(ctx context.Context) (change.Evidence, error) {
 	}
 	switch w.step.Kind {
 	case change.DropIndexes:
-		return w.db.dropIndexes(ctx, w.s, r, w.progress)
+		return w.dropIndexes(ctx, r)
 	case change.ArchiveRows:
-		return w.db.archive(ctx, w.s, r, w.progress)
+		return w.archiveRows(ctx, r)
 	case change.Drop:
-		return w.db.drop(ctx, w.s, r)
+		return w.drop(ctx, r)
 	default:
 		return change.Evidence{}, fmt.Errorf("no step of kind %q in contract", w.step.Kind)
 	}
@@ -43,75 +43,122 @@ func (w work) contract(ctx context.Context) (change.Evidence, error) {
 // finish ends a contract that drops no column.
 func (w work) finish(ctx context.Context) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
-	return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
 		if err := move(ctx, tx, w.change.ID, rollout.Contracted, rollout.Contracting); err != nil {
 			return err
 		}
 		return finish(ctx, tx, w.change.ID, e)
 	})
-}
-
-// begin verifies once more that the new form has everything, refuses while
-// something else needs the old one, and keeps the definitions of what will go.
-func (db *DB) begin(ctx context.Context, s *session, c change.Change, st standing, progress func(change.Progress)) (change.Evidence, error) {
-	v := verifier{db: db, s: s, c: c, scope: change.ScopeRelease, progress: progress}
-	e, err := v.run(ctx, st)
 	if err != nil {
 		return e, err
 	}
-	if e.Step = string(change.Begin); !e.Passed() {
-		return e, &change.UnverifiedError{Change: c.ID, Evidence: e}
+	return e, w.db.prune(ctx, w.s)
+}
+
+// reverify verifies once more that the new form has everything.
+func (w work) reverify(ctx context.Context) (change.Evidence, error) {
+	v := verifier{db: w.db, s: w.s, c: w.change, scope: change.ScopeRelease, progress: w.progress}
+	e, err := v.run(ctx, w.standing)
+	if err != nil {
+		return e, err
 	}
-	if len(c.Dropped()) == 0 {
-		return e, pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error {
-			if st.state == rollout.Expanded {
-				if err := move(ctx, tx, c.ID, rollout.Contracting, rollout.Expanded); err != nil {
-					return err
-				}
-			}
-			return finish(ctx, tx, c.ID, e)
-		})
+	if e.Step = w.step.ID; !e.Passed() {
+		return e, &change.UnverifiedError{Change: w.change.ID, Evidence: e}
 	}
-	return e, db.inTransaction(ctx, s, "table "+v.r.table.ident(), func(tx pgx.Tx) error {
-		if st.state == rollout.Contracting { // what it may take along is settled
-			if _, err := s.named(ctx, tx, v.r, true); err != nil {
+	return e, nil
+}
+
+// begin verifies, refuses while something else needs the old form, and keeps
+// the definitions of what will go.
+func (w work) begin(ctx context.Context) (change.Evidence, error) {
+	e, err := w.reverify(ctx)
+	if err != nil {
+		return e, err
+	}
+	if len(w.change.Dropped()) == 0 {
+		return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error { return w.begun(ctx, tx, e) })
+	}
+	r, err := w.s.relation(ctx, w.change, w.standing)
+	if err != nil {
+		return e, err
+	}
+	return e, w.db.inTransaction(ctx, w.s, "table "+r.table.ident(), func(tx pgx.Tx) error {
+		if w.standing.state != rollout.Expanded { // what it may take along is settled
+			if _, err := w.named(ctx, tx, r, true); err != nil {
 				return err
 			}
-			return finish(ctx, tx, c.ID, e)
-		}
-		hanging, err := s.dependents(ctx, tx, v.r.table, c.Dropped(), true)
-		if err != nil {
+		} else if err := w.settle(ctx, tx, r); err != nil {
 			return err
 		}
-		if err := blocked(c, hanging); err != nil {
-			return err
-		}
-		if err := move(ctx, tx, c.ID, rollout.Contracting, rollout.Expanded); err != nil {
-			return err
-		}
-		for _, old := range v.r.old {
-			hanging = append(hanging, change.Dependent{Kind: "column", Name: old.name, Definition: definition(old)})
-		}
-		for _, d := range hanging {
-			_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition) values ($1, $2, $3, $4)`, c.ID, d.Kind, d.Name, d.Definition)
-			if err != nil {
-				return fmt.Errorf("archive the definition of %s %s: %w", d.Kind, d.Name, err)
-			}
-		}
-		return finish(ctx, tx, c.ID, e)
+		return w.begun(ctx, tx, e)
 	})
 }
 
-// definition is a column as ADD COLUMN would take it.
-func definition(c column) string {
-	text := c.ident() + " " + c.declared()
-	if c.def != "" {
-		text += " default " + c.def
+// settle refuses while something else needs what contract drops, and archives
+// the definitions of what goes along: nothing else may from then on.
+func (w work) settle(ctx context.Context, tx pgx.Tx, r relation) error {
+	hanging, err := w.s.dependents(ctx, tx, w.change, r.table, true)
+	if err != nil {
+		return err
 	}
-	if c.notNull {
-		text += " not null"
+	if err := blocked(w.change, hanging); err != nil {
+		return err
 	}
-	return text
+	columns, err := w.s.columnDefinitions(ctx, tx, r)
+	if err != nil {
+		return err
+	}
+	for _, d := range append(columns, hanging...) {
+		_, err := tx.Exec(ctx, `insert into gapless.archived_definition (change, kind, name, definition, of_column) values ($1, $2, $3, $4, true)
+			on conflict (change, kind, name) do update set definition = excluded.definition, of_column = true, at = clock_timestamp()`, w.change.ID, d.Kind, d.Name, d.Definition)
+		if err != nil {
+			return fmt.Errorf("archive the definition of %s %s: %w", d.Kind, d.Name, err)
+		}
+	}
+	return nil
+}
+
+// begun marks the contract begun.
+func (w work) begun(ctx context.Context, tx pgx.Tx, e change.Evidence) error {
+	if w.standing.state != rollout.Contracting {
+		if err := move(ctx, tx, w.change.ID, rollout.Contracting, rollout.Expanded, rollout.Hidden); err != nil {
+			return err
+		}
+	}
+	return finish(ctx, tx, w.change.ID, e)
+}
+
+// columnDefinitions are what would make each dropped column again, without its
+// default, which is a dependent of its own.
+func (s *session) columnDefinitions(ctx context.Context, tx pgx.Tx, r relation) ([]change.Dependent, error) {
+	var all []change.Dependent
+	for _, c := range r.dropped() {
+		add := func(kind, format string, args ...any) {
+			all = append(all, change.Dependent{Kind: kind, Name: "of column " + c.label(), Definition: fmt.Sprintf(format, args...)})
+		}
+		all = append(all, change.Dependent{Kind: "column", Name: c.label(), Definition: fmt.Sprintf("alter table %s add column %s %s", r.table.ident(), c.label(), c.declared())})
+		if c.notNull {
+			add("not null", "alter table %s alter column %s set not null", r.table.ident(), c.label())
+		}
+		var comment *string
+		var grants []string
+		err := tx.QueryRow(ctx, `
+			select quote_literal(col_description(attrelid, attnum)), array(
+			  select format('grant %s (%s) on %s to %s%s', lower(x.privilege_type), $3::text, $4::text,
+			    case x.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end, case when x.is_grantable then ' with grant option' else '' end)
+			  from aclexplode(attacl) x order by 1)
+			from pg_attribute where attrelid = $1 and attname = $2`, r.table.oid, c.stored(), c.label(), r.table.ident()).Scan(&comment, &grants)
+		if err != nil {
+			return nil, fmt.Errorf("read the definition of column %s: %w", c.label(), err)
+		}
+		if comment != nil {
+			add("comment", "comment on column %s.%s is %s", r.table.ident(), c.label(), *comment)
+		}
+		for i, grant := range grants {
+			add(fmt.Sprintf("privilege #%d", i+1), "%s", grant)
+		}
+	}
+	return all, nil
 }
 
 func blocked(c change.Change, hanging []change.Dependent) error {
@@ -128,45 +175,44 @@ func blocked(c change.Change, hanging []change.Dependent) error {
 }
 
 // dropIndexes drops those that would vanish with the columns, without blocking
-// anyone: from here on the way is forward only.
-func (db *DB) dropIndexes(ctx context.Context, s *session, r relation, progress func(change.Progress)) (change.Evidence, error) {
-	e := change.Evidence{Step: string(change.DropIndexes)}
-	hanging, err := s.named(ctx, s, r, true)
+// anyone: from here on the way is forward only. An index of a partitioned table
+// cannot be dropped so, and goes with the column.
+func (w work) dropIndexes(ctx context.Context, r relation) (change.Evidence, error) {
+	e := change.Evidence{Step: w.step.ID}
+	hanging, err := w.named(ctx, w.s, r, true)
 	if err != nil {
 		return e, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, db.options.IndexTimeout)
-	defer cancel()
 	for _, d := range hanging {
-		if d.Kind != "index" {
+		if d.Kind != "index" || r.table.partitioned() {
 			continue
 		}
-		if err := db.concurrently(waiting, s, e.Step, d.Name, "drop index concurrently if exists "+d.Name, progress); err != nil {
+		if err := w.concurrently(ctx, d.Name, "drop index concurrently if exists "+d.Name); err != nil {
 			return e, err
 		}
 		e.Dropped = append(e.Dropped, "index "+d.Name)
 	}
-	before, done, err := finished(ctx, s, r.change.ID, e.Step)
+	before, done, err := finished(ctx, w.s, w.change.ID, e.Step)
 	if err != nil {
 		return e, err
 	}
 	if done { // a repeat adds to what went before
 		e.Dropped = append(before.Dropped, e.Dropped...)
 	}
-	return e, pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error { return finish(ctx, tx, r.change.ID, e) })
+	return w.done(ctx, e)
 }
 
 // named gives what hangs on the old columns now, and refuses what was not there,
 // and so not named to anyone, when contract began.
-func (s *session) named(ctx context.Context, q querier, r relation, bodies bool) ([]change.Dependent, error) {
-	hanging, err := s.dependents(ctx, q, r.table, r.change.Dropped(), bodies)
+func (w work) named(ctx context.Context, q querier, r relation, bodies bool) ([]change.Dependent, error) {
+	hanging, err := w.s.dependents(ctx, q, w.change, r.table, bodies)
 	if err != nil {
 		return nil, err
 	}
-	if err := blocked(r.change, hanging); err != nil {
+	if err := blocked(w.change, hanging); err != nil {
 		return nil, err
 	}
-	rows, err := q.Query(ctx, `select kind || ' ' || name from gapless.archived_definition where change = $1`, r.change.ID)
+	rows, err := q.Query(ctx, `select kind || ' ' || name from gapless.archived_definition where change = $1 and of_column`, w.change.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read what contract named: %w", err)
 	}
@@ -176,7 +222,7 @@ func (s *session) named(ctx context.Context, q querier, r relation, bodies bool)
 	}
 	for _, d := range hanging {
 		if !slices.Contains(known, d.Kind+" "+d.Name) {
-			return nil, &RefusedError{Change: r.change.ID, Reasons: []string{fmt.Sprintf("%s %s was added to what contract drops after it began", d.Kind, d.Name)},
+			return nil, &RefusedError{Change: w.change.ID, Reasons: []string{fmt.Sprintf("%s %s was added to what contract drops after it began", d.Kind, d.Name)},
 				Remedy: "drop it, or approve the contract anew"}
 		}
 	}
@@ -186,33 +232,27 @@ func (s *session) named(ctx context.Context, q querier, r relation, bodies bool)
 // drop removes the triggers and the old columns in one transaction: without the
 // triggers, an old column that takes no NULL would fail every insert. The last
 // captured rows are archived under the same lock, so that the archive is what
-// the table held at that moment.
-func (db *DB) drop(ctx context.Context, s *session, r relation) (change.Evidence, error) {
-	e := change.Evidence{Step: string(change.Drop)}
-	a := archiver{db: db, s: s, r: r}
-	_, done, err := finished(ctx, s, r.change.ID, string(change.ArchiveRows))
+// the table held.
+func (w work) drop(ctx context.Context, r relation) (change.Evidence, error) {
+	e := change.Evidence{Step: w.step.ID}
+	_, done, err := finished(ctx, w.s, w.change.ID, string(change.ArchiveRows))
 	if err != nil {
 		return e, err
 	}
 	if !done {
-		return e, &RefusedError{Change: r.change.ID, Reasons: []string{"the old form is not archived"}, Remedy: "run the step before this one"}
+		return e, &RefusedError{Change: w.change.ID, Reasons: []string{"the old form is not archived"}, Remedy: "run the step before this one"}
 	}
-	if _, err := s.named(ctx, s, r, true); err != nil {
-		return e, err
-	}
-	err = db.retry(ctx, s, "table "+r.table.ident(), s.options.LockTimeout, func() error {
-		if err := a.drain(ctx, fewKeys); err != nil { // while nobody waits
-			return err
-		}
-		return pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error { return a.last(ctx, tx, &e) })
-	})
-	if sqlState(err) == queryCanceled && ctx.Err() == nil {
-		return e, fmt.Errorf("the last rows took longer than %s to archive under the lock, nothing was dropped: %w", lockHeld, err)
-	}
+	a, err := w.contractArchiver(ctx, r)
 	if err != nil {
 		return e, err
 	}
-	return db.seal(ctx, s, r.change.ID)
+	if _, err := w.named(ctx, w.s, r, true); err != nil {
+		return e, err
+	}
+	if err := w.last(ctx, a, func(tx pgx.Tx) error { return w.end(ctx, tx, a, r, &e) }); err != nil {
+		return e, err
+	}
+	return w.db.seal(ctx, w.s, w.change)
 }
 
 const (
@@ -222,69 +262,59 @@ const (
 	fewKeys = 500
 )
 
-// last is the transaction that ends the old form.
-func (a *archiver) last(ctx context.Context, tx pgx.Tx, e *change.Evidence) error {
-	r, t := a.r, a.r.table.ident()
+// last ends an archive: the last captured rows are copied while nobody writes,
+// and in the same transaction the columns go.
+func (w work) last(ctx context.Context, a *archiver, end func(pgx.Tx) error) error {
+	t := a.t.ident()
+	err := w.db.retry(ctx, w.s, "table "+t, w.s.options.LockTimeout, func() error {
+		if err := a.drain(ctx, fewKeys); err != nil { // while nobody waits
+			return err
+		}
+		return pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, fmt.Sprintf(`lock table %s in access exclusive mode`, t)); err != nil {
+				return fmt.Errorf("lock %s: %w", t, err)
+			}
+			if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, milliseconds(lockHeld)); err != nil {
+				return fmt.Errorf("limit the time: %w", err)
+			}
+			if err := a.rest(ctx, tx); err != nil {
+				return err
+			}
+			return end(tx)
+		})
+	})
+	if sqlState(err) == queryCanceled && ctx.Err() == nil {
+		return fmt.Errorf("the last rows took longer than %s to archive under the lock, nothing was dropped: %w", lockHeld, err)
+	}
+	return err
+}
+
+// end is what ends the old form, in the transaction that holds the lock.
+func (w work) end(ctx context.Context, tx pgx.Tx, a *archiver, r relation, e *change.Evidence) error {
 	e.Dropped = nil
-	if _, err := tx.Exec(ctx, fmt.Sprintf(`lock table %s in access exclusive mode`, t)); err != nil {
-		return fmt.Errorf("lock %s: %w", t, err)
-	}
-	if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, milliseconds(lockHeld)); err != nil {
-		return fmt.Errorf("limit the time: %w", err)
-	}
-	hanging, err := a.s.named(ctx, tx, r, false)
+	hanging, err := w.named(ctx, tx, r, false)
 	if err != nil {
 		return err
 	}
-	for {
-		n, err := a.refresh(ctx, tx, fewKeys)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			break
-		}
-	}
-	var statements, columns []string
-	for _, name := range append(syncTriggers(r.change.ID), captureTriggers(r.change.ID)...) {
-		statements = append(statements, fmt.Sprintf("drop trigger if exists %s on %s", ident(name), t))
-	}
-	for _, c := range r.old {
+	var columns []string
+	for _, c := range r.dropped() {
 		columns = append(columns, "drop column "+c.ident()+" restrict")
 		e.Dropped = append(e.Dropped, "column "+c.name)
 	}
-	statements = append(statements, fmt.Sprintf("alter table %s %s", t, comma(columns)))
+	statements := r.dropTriggers()
+	statements = append(statements, a.stopCapturing()...)
+	statements = append(statements, fmt.Sprintf("alter table %s %s", r.table.ident(), comma(columns)))
 	statements = append(statements, r.dropFunctions()...)
-	statements = append(statements, "drop table "+a.capture())
 	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
+		if err := w.run(ctx, tx, statement); err != nil {
+			return err
 		}
 	}
 	for _, d := range hanging {
 		e.Dropped = append(e.Dropped, d.Kind+" "+d.Name)
 	}
-	if err := move(ctx, tx, r.change.ID, rollout.Contracted, rollout.Contracting); err != nil {
+	if err := move(ctx, tx, w.change.ID, rollout.Contracted, rollout.Contracting); err != nil {
 		return err
 	}
-	return finish(ctx, tx, r.change.ID, *e)
-}
-
-// dropFunctions are the statements that drop the change's functions.
-func (r relation) dropFunctions() []string {
-	types := func(columns []column) string {
-		list := make([]string, len(columns))
-		for i, c := range columns {
-			list[i] = c.sqlType
-		}
-		return comma(list)
-	}
-	return []string{
-		"drop function if exists " + own("sync_"+r.base()) + "()",
-		"drop function if exists " + own("log_"+r.base()) + "()",
-		"drop function if exists " + own("capture_"+r.base()) + "()",
-		"drop function if exists " + own("emptied_"+r.base()) + "()",
-		"drop function if exists " + r.forwardName() + "(" + types(r.old) + ")",
-		"drop function if exists " + r.backwardName() + "(" + types(r.new) + ")",
-	}
+	return finish(ctx, tx, w.change.ID, *e)
 }

@@ -22,12 +22,13 @@ func (e *UnreachableError) Hint() string {
 	return "check the address, the credentials and that the server takes connections from here"
 }
 
-// PooledError is a connection through a pooler that hands statements to
-// several servers in turn.
+// PooledError is a connection through a pooler. That it hands statements to
+// several servers in turn, as in transaction mode, cannot be told from one that
+// does so only between clients: both are refused.
 type PooledError struct{}
 
 func (e *PooledError) Error() string {
-	return "the connection goes through a pooler in transaction mode: session settings and locks would be another client's"
+	return "the connection goes through a pooler: session settings and locks could be another client's"
 }
 
 // Hint says what a person can do.
@@ -90,11 +91,18 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("another runner works on this database: %s (pid %d, for %s)", e.Holder, e.PID, e.Since.Round(time.Second))
 }
 
+// Unwrap makes it somebody else at work.
+func (e *BusyError) Unwrap() error { return rollout.ErrBusy }
+
 // Hint says what a person can do.
 func (e *BusyError) Hint() string { return "wait until it ends, then run this again" }
 
 // EditedError is a change whose file is no longer the one that was begun.
-type EditedError struct{ Change, Was, Is string }
+type EditedError struct {
+	Change, Was, Is string
+	// State is how far the change has come.
+	State rollout.ChangeState
+}
 
 // Unwrap makes it bad input: nothing was tried.
 func (e *EditedError) Unwrap() error { return rollout.ErrInput }
@@ -105,7 +113,12 @@ func (e *EditedError) Error() string {
 
 // Hint says what a person can do.
 func (e *EditedError) Hint() string {
-	return "restore the file, or give the edited change a new name"
+	switch e.State {
+	case rollout.Expanding, rollout.Expanded, rollout.Reverting:
+		return "put the file back as it was; or give the edited change a new name; or, where its rollout went back, take it out of the schema with gapless rollback --schema revert and expand it anew"
+	default:
+		return "put the file back as it was, or give the edited change a new name"
+	}
 }
 
 // RefusedError is a change that cannot be made, or no further, and why.
@@ -122,8 +135,25 @@ func (e *RefusedError) Error() string {
 // Hint says what a person can do.
 func (e *RefusedError) Hint() string { return e.Remedy }
 
+// HeldError is an uninstall that something stands against.
+type HeldError struct {
+	Reasons []string
+	Remedy  string
+}
+
+// Unwrap makes it a refusal: nothing was tried.
+func (e *HeldError) Unwrap() error { return rollout.ErrInput }
+
+func (e *HeldError) Error() string {
+	return "gapless is needed in this database: " + strings.Join(e.Reasons, "; ")
+}
+
+// Hint says what a person can do.
+func (e *HeldError) Hint() string { return e.Remedy }
+
 // SQLSTATEs that are told apart.
 const (
+	noPrivilege          = "42501"
 	lockNotAvailable     = "55P03"
 	deadlockDetected     = "40P01"
 	serializationFailure = "40001"

@@ -72,13 +72,21 @@ type qualifier struct {
 
 func (q *qualifier) temp() string { return pgx.Identifier{"pg_temp", q.t.name}.Sanitize() }
 
-// likeTable makes the temporary table, with the columns that expand adds.
-func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
+// copyTable makes the temporary table.
+func (q *qualifier) copyTable(ctx context.Context) error {
 	if err := q.s.asApplication(ctx, q.tx); err != nil {
-		return "", err
+		return err
 	}
 	if _, err := q.tx.Exec(ctx, fmt.Sprintf(`create temp table %s (like %s)`, ident(q.t.name), q.t.ident())); err != nil {
-		return "", fmt.Errorf("make a table like %s: %w", q.t.ident(), err)
+		return fmt.Errorf("make a table like %s: %w", q.t.ident(), err)
+	}
+	return nil
+}
+
+// likeTable makes the temporary table, with the columns that expand adds.
+func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
+	if err := q.copyTable(ctx); err != nil {
+		return "", err
 	}
 	for _, a := range q.c.Added() {
 		if _, ok := q.t.column(a.Name); ok {
@@ -95,17 +103,23 @@ func (q *qualifier) likeTable(ctx context.Context) (refusal string, err error) {
 		if refusal != "" {
 			return fmt.Sprintf("column %q cannot be added: %s", a.Name, refusal), nil
 		}
-		var domain bool
-		err = q.tx.QueryRow(ctx, `select typtype = 'd' from pg_attribute join pg_type t on t.oid = atttypid where attrelid = $1::regclass and attname = $2`,
-			q.temp(), a.Name).Scan(&domain)
-		if err != nil {
-			return "", fmt.Errorf("look up the type of column %q: %w", a.Name, err)
-		}
-		if domain {
-			return fmt.Sprintf("column %q has a domain for its type, which may not take NULL; that is not supported yet", a.Name), nil
-		}
 	}
 	return "", nil
+}
+
+// steady gives what PostgreSQL makes of a definition when it has read its own
+// writing of it again, which may differ from the first: nested ANDs are one.
+// It is what is in the catalogue after a statement was made of it.
+func steady(written string, again func(definition string) (string, error)) (string, error) {
+	const most = 4
+	for range most {
+		next, err := again(written)
+		if err != nil || next == written {
+			return written, err
+		}
+		written = next
+	}
+	return "", fmt.Errorf("PostgreSQL writes %s in another way each time", written)
 }
 
 // try runs a statement that PostgreSQL may refuse, and gives its reason.
@@ -137,8 +151,8 @@ func (q *qualifier) side(ctx context.Context, from, to map[string]string, path s
 		return refusals, nil
 	}
 	// What it gives must fit the column, and its names be whole.
-	if _, err := q.tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp`); err != nil {
-		return nil, fmt.Errorf("set the search path: %w", err)
+	if err := q.asOurselves(ctx); err != nil {
+		return nil, err
 	}
 	refusal, err := q.try(ctx, fmt.Sprintf("explain update %s set %s", q.temp(), strings.Join(sets, ", ")))
 	if err != nil {
@@ -168,30 +182,38 @@ func (q *qualifier) expression(ctx context.Context, column, sql string) (text, r
 	if err != nil {
 		return "", "", fmt.Errorf("look up column %s: %w", col, err)
 	}
-	add := func(expression string) (string, error) {
-		return q.try(ctx, fmt.Sprintf("alter table %s add constraint %s check ((%s\n) is not null)", q.temp(), probe, expression))
-	}
 	// Once with the cast that assigning makes, for the functions it calls, and
 	// once without, for the text.
-	tree := ""
-	for _, read := range []struct {
-		expression string
-		into       *string
-		what       string
-	}{{"(" + sql + "\n)::" + sqlType, &tree, "conbin::text"}, {sql, &text, "pg_get_expr(conbin, conrelid)"}} {
-		if refusal, err = add(read.expression); err != nil || refusal != "" {
-			return "", refusal, err
-		}
-		if err := q.read(ctx, read.what, read.into); err != nil {
-			return "", "", err
-		}
+	tree, refusal, err := q.probed(ctx, "("+sql+"\n)::"+sqlType, "conbin::text")
+	if err != nil || refusal != "" {
+		return "", refusal, err
+	}
+	if text, refusal, err = q.text(ctx, sql); err != nil || refusal != "" {
+		return "", refusal, err
+	}
+	refusal, err = q.settled(ctx, tree)
+	return text, refusal, err
+}
+
+// text is an expression as PostgreSQL writes it, every name qualified.
+func (q *qualifier) text(ctx context.Context, sql string) (text, refusal string, err error) {
+	if text, refusal, err = q.probed(ctx, sql, "pg_get_expr(conbin, conrelid)"); err != nil || refusal != "" {
+		return "", refusal, err
 	}
 	if !strings.HasPrefix(text, opens) || !strings.HasSuffix(text, closes) {
 		return "", "PostgreSQL wrote it in a form that is not known here: " + text, nil
 	}
-	text = opens + strings.TrimSuffix(strings.TrimPrefix(text, opens), closes) + ")"
-	refusal, err = q.settled(ctx, tree)
-	return text, refusal, err
+	return opens + strings.TrimSuffix(strings.TrimPrefix(text, opens), closes) + ")", "", nil
+}
+
+// probed puts an expression into a constraint and reads that back.
+func (q *qualifier) probed(ctx context.Context, expression, what string) (read, refusal string, err error) {
+	refusal, err = q.try(ctx, fmt.Sprintf("alter table %s add constraint %s check ((%s\n) is not null)", q.temp(), probe, expression))
+	if err != nil || refusal != "" {
+		return "", refusal, err
+	}
+	err = q.read(ctx, what, &read)
+	return read, "", err
 }
 
 // read takes the probe's constraint as PostgreSQL wrote it, and drops it.

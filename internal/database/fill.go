@@ -12,10 +12,9 @@ import (
 // pg_stat_statements.
 const mark = "/* gapless */ "
 
-// fill gives the rows of a span that have no new form one. The update looks at
-// each row again under its lock, so that what a writer did meanwhile stands.
-func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool, patience time.Duration) (int64, error) {
-	r := f.r
+// beginBatch makes a batch's settings. What it writes passes by the sync trigger
+// of the change of this name.
+func (f *filler) beginBatch(ctx context.Context, tx pgx.Tx, passes string, patience time.Duration) error {
 	// Whoever waits for one of our rows waits no longer for us than for the
 	// batch: we give up before the server looks for a deadlock, so that it is
 	// never the application's transaction that ends. A lost commit is lost
@@ -24,9 +23,19 @@ func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool
 		select set_config('gapless.backfill', $1, true), set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
 		  set_config('lock_timeout', least($2::bigint, setting::bigint / 2) || 'ms', true), set_config('statement_timeout', $3, true)
 		from pg_settings where name = 'deadlock_timeout'`,
-		r.change.ID, f.db.options.LockTimeout.Milliseconds(), milliseconds(patience))
+		passes, f.db.options.LockTimeout.Milliseconds(), milliseconds(patience))
 	if err != nil {
-		return 0, fmt.Errorf("begin a batch: %w", err)
+		return fmt.Errorf("begin a batch: %w", err)
+	}
+	return nil
+}
+
+// fill gives the rows of a span that have no new form one. The update looks at
+// each row again under its lock, so that what a writer did meanwhile stands.
+func (f *filler) fill(ctx context.Context, tx pgx.Tx, within span, rowByRow bool, patience time.Duration) (int64, error) {
+	r := f.r
+	if err := f.beginBatch(ctx, tx, r.change.ID, patience); err != nil {
+		return 0, err
 	}
 	condition, args := within.condition(r.table.key)
 	unset := condition + " and " + allNull(r.new, "")

@@ -27,7 +27,8 @@ const (
 type monitor struct {
 	db      *DB
 	s       *session
-	r       relation
+	change  string
+	table   table
 	health  Health
 	signals []signal
 	brake   brake
@@ -47,14 +48,14 @@ type monitor struct {
 
 // newMonitor looks for the first time, so that a pause is in force from the
 // beginning.
-func newMonitor(ctx context.Context, db *DB, s *session, r relation, warn func(string)) (*monitor, error) {
-	m := &monitor{db: db, s: s, r: r, health: db.options.Health, warn: warn}
+func newMonitor(ctx context.Context, db *DB, s *session, change string, t table, warn func(string)) (*monitor, error) {
+	m := &monitor{db: db, s: s, change: change, table: t, health: db.options.Health, warn: warn}
 	m.signals = m.watched()
 	var err error
-	if m.storage, err = s.storage(ctx, r.table); err != nil {
+	if m.storage, err = s.storage(ctx, t); err != nil {
 		return nil, err
 	}
-	if m.keys, err = s.sampleKeys(ctx, r.table, probeKeys); err != nil {
+	if m.keys, err = s.sampleKeys(ctx, t, probeKeys); err != nil {
 		return nil, err
 	}
 	if _, err := s.Exec(ctx, `select set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)`,
@@ -82,7 +83,7 @@ func (m *monitor) run(ctx context.Context) error {
 // look reads all signals once.
 func (m *monitor) look(ctx context.Context) error {
 	begun := m.db.options.Now()
-	ordered, err := m.s.control(ctx, m.r.change.ID)
+	ordered, err := m.s.control(ctx, m.change)
 	if err != nil {
 		return err
 	}

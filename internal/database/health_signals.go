@@ -232,14 +232,14 @@ func (m *monitor) lookup(ctx context.Context) (time.Duration, error) {
 	m.next++
 	var terms []string
 	var args []any
-	for i, c := range m.r.table.key {
+	for i, c := range m.table.key {
 		args = append(args, key[i])
 		terms = append(terms, fmt.Sprintf("%s = $%d::text::%s", c.ident(), len(args), c.sqlType))
 	}
 	begun := m.db.options.Now()
-	_, err := m.s.Exec(ctx, fmt.Sprintf(mark+`select 1 from %s where %s`, m.r.table.ident(), strings.Join(terms, " and ")), args...)
+	_, err := m.s.Exec(ctx, fmt.Sprintf(mark+`select 1 from %s where %s`, m.table.ident(), strings.Join(terms, " and ")), args...)
 	if err != nil && !metLock(err) && (sqlState(err) != queryCanceled || ctx.Err() != nil) {
-		return 0, fmt.Errorf("look a row of %s up: %w", m.r.table.ident(), err)
+		return 0, fmt.Errorf("look a row of %s up: %w", m.table.ident(), err)
 	}
 	return max(m.db.options.Now().Sub(begun), time.Nanosecond), nil
 }

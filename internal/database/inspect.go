@@ -34,8 +34,18 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 		return facts, err
 	}
 	facts.State, facts.Digest = st.state, st.digest
+	has, err := s.inventory(ctx)
+	if err != nil {
+		return facts, err
+	}
+	if k, known := has.Change(c.ID); known && k.Service != db.options.Service {
+		return facts, foreign(k)
+	}
+	if st.hiddenAt != nil && (st.state == rollout.Hidden || st.state == rollout.Contracting) {
+		facts.HiddenAt = *st.hiddenAt
+	}
 	if st.state != rollout.Absent && st.digest != c.Digest {
-		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+		return facts, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest, State: st.state}
 	}
 	t, there, err := tableOf(ctx, s, c)
 	if err != nil {
@@ -44,8 +54,9 @@ func (db *DB) inspect(ctx context.Context, s *session, c change.Change) (change.
 	i := inspector{db: db, s: s, c: c, t: t, st: st, facts: &facts}
 	looks := []func(context.Context) error{i.server, i.operations, i.structure}
 	if there {
+		i.held(has)
 		looks = []func(context.Context) error{
-			i.server, i.size, i.kind, i.columns, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
+			i.server, i.size, i.kind, i.security, i.keys, i.columns, i.questions, i.triggers, i.publications, i.sessions, i.indexes, i.operations, i.structure, i.mapping, i.estimate, i.dependents,
 		}
 	}
 	for _, look := range looks {
@@ -67,6 +78,8 @@ type inspector struct {
 	facts *change.Facts
 	// touched are definitions besides the table's that an approval is bound to.
 	touched []string
+	// filled are the columns whose default is filled in row by row.
+	filled []string
 }
 
 // touches binds an approval to a definition besides the table's.
@@ -124,44 +137,6 @@ func (i *inspector) size(ctx context.Context) (err error) {
 	return nil
 }
 
-// kind refuses kinds of table that there is no recipe for yet.
-func (i *inspector) kind(ctx context.Context) error {
-	t := i.t
-	switch {
-	case t.kind == "p":
-		i.refuse("table %s is partitioned, which is not supported yet", t.ident())
-	case t.kind != "r":
-		i.refuse("%s is no ordinary table", t.ident())
-	case t.inherits:
-		i.refuse("table %s is a partition or takes part in inheritance, which is not supported yet", t.ident())
-	}
-	if t.rowSecurity {
-		i.refuse("table %s has row-level security, which could hide rows from the backfill; it is not supported yet", t.ident())
-	}
-	var owner, may bool
-	err := i.s.QueryRow(ctx, `select pg_has_role(c.relowner, 'usage'), has_database_privilege(current_database(), 'create')
-		or to_regnamespace('gapless') is not null from pg_class c where oid = $1`, t.oid).Scan(&owner, &may)
-	if err != nil {
-		return fmt.Errorf("look up privileges: %w", err)
-	}
-	if !owner {
-		i.refuse("the role is not an owner of table %s", t.ident())
-	}
-	if !may {
-		i.refuse("the role may not create the schema gapless in this database")
-	}
-	for _, k := range t.key {
-		i.facts.Key = append(i.facts.Key, k.name)
-		if slices.Contains(i.c.OldColumns(), k.name) || slices.Contains(i.c.NewColumns(), k.name) {
-			i.refuse("column %q is part of the key of %s; changing a key is not supported", k.name, t.ident())
-		}
-	}
-	if len(t.key) == 0 && i.c.Sync != nil {
-		i.refuse("table %s has neither a primary key nor a unique index on columns that are not null; it is not supported yet", t.ident())
-	}
-	return nil
-}
-
 // reserved tells whether a name means something else inside a trigger.
 func reserved(name string) bool {
 	switch name {
@@ -181,9 +156,9 @@ func (i *inspector) columns(ctx context.Context) error {
 		}
 	}
 	for _, name := range i.c.OldColumns() {
-		c, ok := i.t.column(name)
+		c, ok := i.t.seen(i.c.ID, name)
 		switch {
-		case !ok && i.st.state == rollout.Contracted:
+		case !ok && (i.st.state == rollout.Contracted || i.st.state == rollout.Restoring):
 		case !ok:
 			i.refuse("table %s has no column %q", i.t.ident(), name)
 		case c.generated:
@@ -195,83 +170,6 @@ func (i *inspector) columns(ctx context.Context) error {
 		}
 	}
 	return i.added(ctx)
-}
-
-// added looks at the columns that expand adds: they must be new, or as expand
-// left them.
-func (i *inspector) added(ctx context.Context) error {
-	if i.st.state == rollout.Contracted {
-		return nil
-	}
-	err := i.s.look(ctx, func(tx pgx.Tx) error {
-		for _, a := range i.c.Added() {
-			there, ok := i.t.column(a.Name)
-			if !ok {
-				continue
-			}
-			if i.st.state == rollout.Absent {
-				i.refuse("column %q is there already", a.Name)
-				continue
-			}
-			wanted, err := i.s.typeOf(ctx, tx, i.t, a)
-			if err != nil {
-				return err
-			}
-			if reason := unlike(there, wanted); reason != "" {
-				i.refuse("column %q is there already, %s", a.Name, reason)
-			}
-		}
-		return nil
-	})
-	return err
-}
-
-// triggers refuses triggers of the application that the sync trigger or the
-// backfill would not get along with.
-func (i *inspector) triggers(ctx context.Context) error {
-	rows, err := i.s.Query(ctx, `
-		select t.tgname::text, t.tgtype & 2 <> 0, t.tgtype & 1 <> 0, t.tgtype & 16 <> 0, t.tgtype & 4 <> 0,
-		       coalesce(array(select a.attname::text from unnest(t.tgattr::int2[]) n join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = n), '{}')
-		from pg_trigger t where t.tgrelid = $1 and not t.tgisinternal and t.tgenabled <> 'D' and t.tgname not like '~gapless\_%'
-		order by 1`, i.t.oid)
-	if err != nil {
-		return fmt.Errorf("look for triggers: %w", err)
-	}
-	var name string
-	var before, row, update, insert bool
-	var columns []string
-	_, err = pgx.ForEachRow(rows, []any{&name, &before, &row, &update, &insert, &columns}, func() error {
-		i.facts.Triggers = append(i.facts.Triggers, name)
-		if i.c.Sync == nil {
-			return nil
-		}
-		filled := len(columns) == 0 || slices.ContainsFunc(columns, func(c string) bool { return slices.Contains(i.c.NewColumns(), c) })
-		if update && filled {
-			i.refuse("trigger %s of table %s would fire for the rows that the backfill fills; this is not supported yet", ident(name), i.t.ident())
-		}
-		if before && row && (update || insert) && name > triggerName(i.c.ID, "") {
-			i.refuse("trigger %s of table %s fires after the sync trigger and could undo its work; rename it", ident(name), i.t.ident())
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("look for triggers: %w", err)
-	}
-	return nil
-}
-
-func (i *inspector) publications(ctx context.Context) error {
-	rows, err := i.s.Query(ctx, `select pubname::text from pg_publication_tables where schemaname = $1 and tablename = $2 order by 1`, i.t.schema, i.t.name)
-	if err != nil {
-		return fmt.Errorf("look for publications: %w", err)
-	}
-	if i.facts.Published, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
-		return fmt.Errorf("look for publications: %w", err)
-	}
-	for _, name := range i.facts.Published {
-		i.refuse("table %s is published (%s): subscribers without the new columns would stop; this is not supported yet", i.t.ident(), ident(name))
-	}
-	return nil
 }
 
 // sessions warns of transactions that would keep the DDL out, and of statements

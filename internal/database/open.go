@@ -13,6 +13,9 @@ import (
 // Options are how the work is done. The zero value of each stands for its
 // default.
 type Options struct {
+	// Service is the one that works here, Run the job and Actor the person: they
+	// stand in gapless's own tables beside what is done.
+	Service, Run, Actor string
 	// LockTimeout is the longest that a statement of ours waits for a lock,
 	// and so the longest that others queue behind it. Default 1s.
 	LockTimeout time.Duration
@@ -161,6 +164,7 @@ func (s *session) settle(ctx context.Context) error {
 		{"plan_cache_mode", "force_custom_plan"},
 		{"jit", "off"}, // compiling takes longer than any batch
 		{"client_min_messages", "warning"},
+		{"gapless.service", s.options.Service}, {"gapless.run", s.options.Run}, {"gapless.actor", s.options.Actor},
 		// Keys travel as text and must come back as the same values.
 		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"},
 		{"extra_float_digits", "1"}, {"bytea_output", "hex"}, {"standard_conforming_strings", "on"},

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/gapless-deploy/gapless/internal/change"
 )
 
 // leastParts is into how many parts the key of all but small tables is divided.
@@ -15,13 +13,13 @@ import (
 // workers has parts for them.
 const leastParts, partsPerWorker = 16, 4
 
-// parts are those of the backfill, as it was begun.
-func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error) {
-	parts, err := loadParts(ctx, s, r.change.ID)
+// parts are those of the step, as it was begun.
+func (f *filler) parts(ctx context.Context, s *session) ([]part, error) {
+	parts, err := f.loadParts(ctx, s)
 	if err != nil || len(parts) > 0 {
 		return parts, err
 	}
-	bounds, err := s.divide(ctx, r.table, max(leastParts, partsPerWorker*db.options.Workers))
+	bounds, err := s.divide(ctx, f.table, max(leastParts, partsPerWorker*f.db.options.Workers))
 	if err != nil {
 		return nil, err
 	}
@@ -33,9 +31,9 @@ func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error)
 				upper = bounds[i]
 			}
 			_, err := tx.Exec(ctx, `insert into gapless.checkpoint (change, step, part, lower, upper) values ($1, $2, $3, $4, $5)`,
-				r.change.ID, string(change.Backfill), i, lower, upper)
+				f.change, f.step, i, lower, upper)
 			if err != nil {
-				return fmt.Errorf("begin the backfill: %w", err)
+				return fmt.Errorf("begin %s: %w", f.step, err)
 			}
 			lower = upper
 		}
@@ -44,14 +42,14 @@ func (db *DB) parts(ctx context.Context, s *session, r relation) ([]part, error)
 	if err != nil {
 		return nil, err
 	}
-	return loadParts(ctx, s, r.change.ID)
+	return f.loadParts(ctx, s)
 }
 
-func loadParts(ctx context.Context, q querier, id string) ([]part, error) {
+func (f *filler) loadParts(ctx context.Context, q querier) ([]part, error) {
 	rows, err := q.Query(ctx, `select part, lower, upper, reached, rows, done from gapless.checkpoint
-		where change = $1 and step = $2 order by part`, id, string(change.Backfill))
+		where change = $1 and step = $2 order by part`, f.change, f.step)
 	if err != nil {
-		return nil, fmt.Errorf("read how far the backfill is: %w", err)
+		return nil, fmt.Errorf("read how far %s is: %w", f.step, err)
 	}
 	parts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (part, error) {
 		var p part
@@ -59,7 +57,7 @@ func loadParts(ctx context.Context, q querier, id string) ([]part, error) {
 		return p, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read how far the backfill is: %w", err)
+		return nil, fmt.Errorf("read how far %s is: %w", f.step, err)
 	}
 	return parts, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,11 +14,14 @@ import (
 )
 
 // relation is a change's R on a real table: what the generated SQL is made of.
+// A change without sync has neither side.
 type relation struct {
 	change   change.Change
 	table    table
 	old, new []column
-	mapping  mapping
+	// abandoned are dropped and have no new form.
+	abandoned []column
+	mapping   mapping
 }
 
 // relationOf puts the change, its table and its mapping together.
@@ -27,14 +31,14 @@ func relationOf(c change.Change, t table, m mapping) (relation, error) {
 		names []string
 		into  *[]column
 		exprs map[string]string
-	}{{c.OldColumns(), &r.old, m.Backward}, {c.NewColumns(), &r.new, m.Forward}} {
+	}{{c.OldColumns(), &r.old, m.Backward}, {c.NewColumns(), &r.new, m.Forward}, {c.Abandoned(), &r.abandoned, nil}} {
 		for _, name := range side.names {
-			column, ok := t.column(name)
+			column, ok := t.seen(c.ID, name)
 			if !ok {
 				return r, &RefusedError{Change: c.ID, Reasons: []string{fmt.Sprintf("table %s has no column %q", t.ident(), name)},
 					Remedy: "run expand again"}
 			}
-			if side.exprs[name] == "" {
+			if side.exprs[name] == "" && side.into != &r.abandoned {
 				return r, fmt.Errorf("change %s: no expression for column %q", c.ID, name)
 			}
 			*side.into = append(*side.into, column)
@@ -42,6 +46,33 @@ func relationOf(c change.Change, t table, m mapping) (relation, error) {
 	}
 	return r, nil
 }
+
+// seen is a column under its own name or, while it is hidden, under the one
+// that hides it.
+func (t table) seen(change, name string) (column, bool) {
+	if c, ok := t.column(name); ok {
+		return c, true
+	}
+	c, ok := t.column(hiddenName(change, name))
+	c.name, c.hidden = name, c.name
+	return c, ok
+}
+
+// hiddenName is what a column is called while contract hides it.
+func hiddenName(change, name string) string {
+	return "~gapless_hidden_" + hash(change + "\x00" + name)[:16]
+}
+
+// dropped are the columns that contract drops.
+func (r relation) dropped() []column {
+	if len(r.change.Dropped()) == 0 {
+		return nil
+	}
+	return slices.Concat(r.old, r.abandoned)
+}
+
+// synced tells whether there are two forms to be kept in step.
+func (r relation) synced() bool { return len(r.old) > 0 }
 
 // relation reads a change's R from the database, as the sync step left it.
 func (s *session) relation(ctx context.Context, c change.Change, st standing) (relation, error) {
@@ -89,11 +120,22 @@ func idents(columns []column, prefix string) []string {
 	return list
 }
 
+func labels(columns []column, prefix string) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = prefix + c.label()
+	}
+	return list
+}
+
 func comma(list []string) string { return strings.Join(list, ", ") }
 
 // differ is true where any column's value under prefix a is another than that
 // under prefix b.
 func differ(columns []column, a, b func(i int, c column) string) string {
+	if len(columns) == 0 {
+		return "false"
+	}
 	terms := make([]string, len(columns))
 	for i, c := range columns {
 		terms[i] = distinct(c, a(i, c), b(i, c))
@@ -119,7 +161,12 @@ func under(prefix string) func(int, column) string {
 	return func(_ int, c column) string { return prefix + c.ident() }
 }
 
-func bare(_ int, c column) string { return c.ident() }
+func bare(_ int, c column) string { return c.label() }
+
+// labelled is a column of what a function or an archive gives.
+func labelled(prefix string) func(int, column) string {
+	return func(_ int, c column) string { return prefix + c.label() }
+}
 
 func numbered(prefix string) func(int, column) string {
 	return func(i int, _ column) string { return fmt.Sprintf("%s%d", prefix, i+1) }

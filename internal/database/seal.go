@@ -13,40 +13,57 @@ import (
 )
 
 // seal counts and sums up an archive that nothing writes any more, and notes
-// both with what contract dropped.
-func (db *DB) seal(ctx context.Context, s *session, id string) (change.Evidence, error) {
-	e, done, err := finished(ctx, s, id, string(change.Drop))
+// both with what contract dropped. What has expired of all archives goes.
+func (db *DB) seal(ctx context.Context, s *session, c change.Change) (change.Evidence, error) {
+	e, done, err := finished(ctx, s, c.ID, string(change.Drop))
 	if err != nil || e.ArchiveSum != "" {
 		return e, err
 	}
 	if !done {
 		return e, errors.New("the drop left no evidence")
 	}
-	t, err := s.archived(ctx, id)
+	if err := db.seals(ctx, s, c, ofContract, &e); err != nil {
+		return e, err
+	}
+	err = pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error { return finish(ctx, tx, c.ID, e) })
 	if err != nil {
 		return e, err
 	}
-	e.ArchiveTable = t.ident()
-	if e.ArchiveRows, e.ArchiveSum, err = db.checksum(ctx, s, t); err != nil {
-		return e, err
-	}
-	return e, pgx.BeginFunc(ctx, s.Conn, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update gapless.archive set rows = $2, checksum = $3, done_at = clock_timestamp() where change = $1`,
-			id, e.ArchiveRows, e.ArchiveSum)
-		if err != nil {
-			return fmt.Errorf("seal the archive: %w", err)
-		}
-		return finish(ctx, tx, id, e)
-	})
+	return e, db.prune(ctx, s)
 }
 
-// archived is the archive of a change, as a table.
-func (s *session) archived(ctx context.Context, id string) (table, error) {
-	t := table{schema: "gapless"}
-	err := s.QueryRow(ctx, `select c.oid, c.relname from gapless.archive a join pg_class c on c.oid = to_regclass(a.archive_table) where a.change = $1`, id).
-		Scan(&t.oid, &t.name)
+// seals ends the archive of a kind that is not ended, if there is one.
+func (db *DB) seals(ctx context.Context, s *session, c change.Change, kind archiveKind, e *change.Evidence) error {
+	err := s.QueryRow(ctx, `select archive_table from gapless.archive where change = $1 and kind = $2 and done_at is null`, c.ID, string(kind)).
+		Scan(&e.ArchiveTable)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
 	if err != nil {
-		return t, fmt.Errorf("find the archive of change %s: %w", id, err)
+		return fmt.Errorf("find the archive of change %s: %w", c.ID, err)
+	}
+	t, err := s.archiveTable(ctx, e.ArchiveTable)
+	if err != nil {
+		return err
+	}
+	if e.ArchiveRows, e.ArchiveSum, err = db.checksum(ctx, s, t); err != nil {
+		return err
+	}
+	_, err = s.Exec(ctx, `update gapless.archive set rows = $2, checksum = $3, done_at = clock_timestamp(),
+		expires_at = clock_timestamp() + nullif($4, 0) * interval '1 second' where archive_table = $1`,
+		e.ArchiveTable, e.ArchiveRows, e.ArchiveSum, c.Archive.Keep.Seconds())
+	if err != nil {
+		return fmt.Errorf("seal the archive: %w", err)
+	}
+	return nil
+}
+
+// archiveTable is an archive as a table.
+func (s *session) archiveTable(ctx context.Context, name string) (table, error) {
+	t := table{schema: "gapless", kind: "r"}
+	err := s.QueryRow(ctx, `select oid, relname from pg_class where oid = to_regclass($1)`, name).Scan(&t.oid, &t.name)
+	if err != nil {
+		return t, fmt.Errorf("find archive %s: %w", name, err)
 	}
 	return t, s.describe(ctx, s, &t)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,6 +32,8 @@ type standing struct {
 	// relation is the table's OID as it was registered; 0 for a change without
 	// a table, or before there is one.
 	relation uint32
+	// hiddenAt is when contract hid the old columns; nil if they are not.
+	hiddenAt *time.Time
 }
 
 // standingOf reads how far a change has come; absent if it was never begun.
@@ -44,8 +47,8 @@ func standingOf(ctx context.Context, q querier, id string) (standing, error) {
 		return st, nil
 	}
 	var encoded []byte
-	err := q.QueryRow(ctx, `select state, digest, mapping, coalesce(relation::oid, 0) from gapless.change where id = $1`, id).
-		Scan(&st.state, &st.digest, &encoded, &st.relation)
+	err := q.QueryRow(ctx, `select state, digest, mapping, coalesce(relation::oid, 0), hidden_at from gapless.change where id = $1`, id).
+		Scan(&st.state, &st.digest, &encoded, &st.relation, &st.hiddenAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return st, nil
 	}
@@ -66,7 +69,7 @@ func admit(ctx context.Context, q querier, c change.Change, work string, states 
 		return st, err
 	}
 	if st.state != rollout.Absent && st.digest != c.Digest {
-		return st, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest}
+		return st, &EditedError{Change: c.ID, Was: st.digest, Is: c.Digest, State: st.state}
 	}
 	if !slices.Contains(states, st.state) {
 		return st, &RefusedError{Change: c.ID, Reasons: []string{fmt.Sprintf("%s does not follow on %s", work, st.state)}}
@@ -87,10 +90,13 @@ func (db *DB) State(ctx context.Context, id string) (state rollout.ChangeState, 
 
 // move takes a change from one state to the next.
 func move(ctx context.Context, tx pgx.Tx, id string, to rollout.ChangeState, from ...rollout.ChangeState) error {
-	at := map[rollout.ChangeState]string{
-		rollout.Expanded: "expanded_at", rollout.Contracting: "contracting_at", rollout.Contracted: "contracted_at",
+	stamp := map[rollout.ChangeState]string{
+		rollout.Expanded:    ", expanded_at = clock_timestamp(), hidden_at = null",
+		rollout.Hidden:      ", hidden_at = clock_timestamp()",
+		rollout.Contracting: ", contracting_at = clock_timestamp()",
+		rollout.Contracted:  ", contracted_at = clock_timestamp()",
 	}[to]
-	tag, err := tx.Exec(ctx, fmt.Sprintf(`update gapless.change set state = $2, %s = clock_timestamp() where id = $1 and state = any($3)`, at),
+	tag, err := tx.Exec(ctx, fmt.Sprintf(`update gapless.change set state = $2%s where id = $1 and state = any($3)`, stamp),
 		id, string(to), from)
 	if err != nil {
 		return fmt.Errorf("mark change %s %s: %w", id, to, err)
@@ -137,12 +143,18 @@ func finished(ctx context.Context, q querier, id, step string) (e change.Evidenc
 // prepare makes gapless's own schema and registers the change.
 func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.Evidence, error) {
 	e := change.Evidence{Step: string(change.Prepare)}
+	if err := db.prune(ctx, s); err != nil {
+		return e, err
+	}
 	facts, err := db.inspect(ctx, s, c)
 	if err != nil {
 		return e, err
 	}
 	if len(facts.Refusals) > 0 {
 		return e, &RefusedError{Change: c.ID, Reasons: facts.Refusals}
+	}
+	if err := heldByOthers(c, db.options.Service, facts.Others); err != nil {
+		return e, err
 	}
 	t, _, err := tableOf(ctx, s, c)
 	if err != nil {
@@ -153,8 +165,9 @@ func (db *DB) prepare(ctx context.Context, s *session, c change.Change) (change.
 			return fmt.Errorf("make the schema gapless: %w", err)
 		}
 		_, err := tx.Exec(ctx, `
-			insert into gapless.change (id, digest, name, relation, state) values ($1, $2, $3, nullif($4::oid, 0::oid), 'expanding')
-			on conflict (id) do nothing`, c.ID, c.Digest, c.Name, t.oid)
+			insert into gapless.change (id, digest, name, relation, state, columns, ends, file, source)
+			values ($1, $2, $3, nullif($4::oid, 0::oid), 'expanding', $5, $6, $7, $8) on conflict (id) do nothing`,
+			c.ID, c.Digest, c.Name, t.oid, append([]string{}, c.Columns()...), c.Ends(), c.Source.Name, string(c.Source.Data))
 		if err != nil {
 			return fmt.Errorf("register change %s: %w", c.ID, err)
 		}

@@ -16,6 +16,8 @@ type kind struct {
 	// old and new are writes by the two revisions, after expand; shown is what
 	// the table must hold then, in both forms.
 	old, new, shown, want string
+	// blocked names what keeps contract from it, until free lets it go.
+	blocked, free string
 }
 
 func kinds() []kind {
@@ -86,7 +88,7 @@ contract: [{drop_column: body}]
 }
 
 func TestEveryKindOfTable(t *testing.T) {
-	for _, k := range kinds() {
+	for _, k := range append(kinds(), special()...) {
 		t.Run(k.name, func(t *testing.T) {
 			s := newStage(t, database.Options{Workers: 2})
 			s.exec(t, k.setup)
@@ -107,9 +109,21 @@ func TestEveryKindOfTable(t *testing.T) {
 			if got := one[string](t, s, k.shown); got != k.want {
 				t.Errorf("holds %q, wanted %q", got, k.want)
 			}
+			if k.blocked != "" {
+				var refused *database.RefusedError
+				if _, err := s.db.Apply(t.Context(), c, change.ContractSteps(c)[0], nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), k.blocked) {
+					t.Fatalf("not blocked by %s: %v", k.blocked, err)
+				}
+				s.exec(t, k.free)
+			}
 			rows := one[int64](t, s, "select count(*) from "+k.table)
+			forms := one[string](t, s, k.shown)
 			if e := s.contract(t, c); e.ArchiveRows != rows {
 				t.Errorf("%d rows archived, %d there: %+v", e.ArchiveRows, rows, e)
+			}
+			s.run(t, c, change.RestoreSteps(c))
+			if got := one[string](t, s, k.shown); got != forms {
+				t.Errorf("brought back is %q, dropped was %q", got, forms)
 			}
 		})
 	}

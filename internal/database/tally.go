@@ -13,6 +13,7 @@ import (
 // tally is how far a run of the backfill has come, and tells it.
 type tally struct {
 	now    func() time.Time
+	step   string
 	total  int64
 	begun  time.Time
 	report func(change.Progress)
@@ -42,8 +43,8 @@ const (
 	markEvery = time.Second
 )
 
-func newTally(now func() time.Time, total int64, parts []part, report func(change.Progress)) *tally {
-	t := &tally{now: now, total: total, begun: now(), report: report}
+func newTally(now func() time.Time, step string, total int64, parts []part, report func(change.Progress)) *tally {
+	t := &tally{now: now, step: step, total: total, begun: now(), report: report}
 	for _, p := range parts {
 		t.walked += p.rows
 	}
@@ -78,7 +79,7 @@ func (t *tally) warn(warning string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.warnings = append(t.warnings, warning)
-	t.report(change.Progress{Step: string(change.Backfill), Done: t.walked, Total: t.total, Warning: warning})
+	t.report(change.Progress{Step: t.step, Done: t.walked, Total: t.total, Warning: warning})
 }
 
 func (t *tally) warned() string {
@@ -94,7 +95,7 @@ func (t *tally) tell(urgent bool) {
 		return
 	}
 	t.told = at
-	p := change.Progress{Step: string(change.Backfill), Done: t.walked, Total: t.total, Note: t.note}
+	p := change.Progress{Step: t.step, Done: t.walked, Total: t.total, Note: t.note}
 	first := t.marks[0]
 	if seconds := at.Sub(first.at).Seconds(); seconds > 0 && t.walked > first.walked && !t.stopped {
 		p.Rate = float64(t.walked-first.walked) / seconds

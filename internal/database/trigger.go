@@ -13,9 +13,11 @@ var syncText string
 
 // side is a column as the template sees it.
 type side struct {
-	Ident, Type string
-	Declared    string // the type with its collation
-	Expression  string
+	Ident      string // in the table
+	Label      string // where an expression names it
+	Type       string
+	Declared   string // the type with its collation
+	Expression string
 }
 
 // syncData are the parts of the template that a relation decides.
@@ -53,10 +55,10 @@ func (r relation) syncData() syncData {
 
 func (r relation) sides() (oldSide, newSide []side) {
 	for _, c := range r.old {
-		oldSide = append(oldSide, side{c.ident(), c.sqlType, c.declared(), r.g(c)})
+		oldSide = append(oldSide, side{c.ident(), c.label(), c.sqlType, c.declared(), r.g(c)})
 	}
 	for _, c := range r.new {
-		newSide = append(newSide, side{c.ident(), c.sqlType, c.declared(), r.f(c)})
+		newSide = append(newSide, side{c.ident(), c.label(), c.sqlType, c.declared(), r.f(c)})
 	}
 	return oldSide, newSide
 }
@@ -70,7 +72,7 @@ func inserted(columns []column, surely bool) string {
 	for _, c := range columns {
 		switch {
 		case c.def == "" || c.volatileDef && !surely:
-			terms = append(terms, fmt.Sprintf("NEW.%s is not null", c.ident()))
+			terms = append(terms, "NEW."+c.ident()+" is not null")
 		case !c.volatileDef:
 			terms = append(terms, distinct(c, "NEW."+c.ident(), "("+c.def+")::"+c.sqlType))
 		}
@@ -118,28 +120,60 @@ func (r relation) forwardName() string  { return own("forward_" + r.base()) }
 func (r relation) backwardName() string { return own("backward_" + r.base()) }
 
 // functions are the statements that make the change's functions.
-func (r relation) functions() (string, error) {
+func (r relation) functions() ([]string, error) {
 	data := r.syncData()
-	sync, err := render("sync", data)
-	if err != nil {
-		return "", err
-	}
 	log, err := render("log", data)
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	statements := []string{function(own("log_"+r.base()), "", "trigger", log)}
+	if !r.synced() {
+		return statements, nil
+	}
+	sync, err := r.syncFunction()
+	if err != nil {
+		return nil, err
 	}
 	forward, err := render("safe", struct{ From, To []side }{data.Old, data.New})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	backward, err := render("safe", struct{ From, To []side }{data.New, data.Old})
 	if err != nil {
+		return nil, err
+	}
+	return append(statements, sync,
+		function(r.forwardName(), parameters(data.Old, data.New), "record", forward),
+		function(r.backwardName(), parameters(data.New, data.Old), "record", backward)), nil
+}
+
+// syncFunction is the statement that makes the only function that knows the
+// columns by their names in the table.
+func (r relation) syncFunction() (string, error) {
+	sync, err := render("sync", r.syncData())
+	if err != nil {
 		return "", err
 	}
-	return function(own("sync_"+r.base()), "", "trigger", sync) +
-		function(own("log_"+r.base()), "", "trigger", log) +
-		function(r.forwardName(), parameters(data.Old, data.New), "record", forward) +
-		function(r.backwardName(), parameters(data.New, data.Old), "record", backward), nil
+	return function(own("sync_"+r.base()), "", "trigger", sync), nil
+}
+
+// dropFunctions are the statements that drop the change's functions.
+func (r relation) dropFunctions() []string {
+	types := func(columns []column) string {
+		list := make([]string, len(columns))
+		for i, c := range columns {
+			list[i] = c.sqlType
+		}
+		return comma(list)
+	}
+	statements := []string{"drop function if exists " + own("log_"+r.base()) + "()"}
+	if r.synced() {
+		statements = append(statements,
+			"drop function if exists "+own("sync_"+r.base())+"()",
+			"drop function if exists "+r.forwardName()+"("+types(r.old)+")",
+			"drop function if exists "+r.backwardName()+"("+types(r.new)+")")
+	}
+	return statements
 }
 
 func parameters(from, to []side) string {
@@ -148,7 +182,7 @@ func parameters(from, to []side) string {
 		list = append(list, "in "+c.Type) // the body names them, with their collations
 	}
 	for _, c := range to {
-		list = append(list, "out "+c.Ident+" "+c.Type)
+		list = append(list, "out "+c.Label+" "+c.Type)
 	}
 	return comma(append(list, "out gapless_ok boolean"))
 }
@@ -157,29 +191,76 @@ func parameters(from, to []side) string {
 // fire after the application's own.
 func triggerName(change, suffix string) string { return "~gapless_" + base(change) + "_" + suffix }
 
-// syncTriggers are those of a change that is expanded.
+// syncTriggers are those of a change that is expanded; watchTriggers those that
+// note who writes what is dropped and has no new form.
 func syncTriggers(change string) []string {
 	return []string{triggerName(change, "ins"), triggerName(change, "upd"), triggerName(change, "old")}
 }
 
-// triggers are the statements that make them; all take the same lock, which lets
-// readers pass. The trigger for UPDATE also
-// fires when a row that has no new form yet gets another key: the backfill walks
-// along the key and might not meet it.
-func (r relation) triggers() string {
-	names := syncTriggers(r.change.ID)
-	insert, update, old := ident(names[0]), ident(names[1]), ident(names[2])
-	t := r.table.ident()
-	moved := differ(r.table.key, under("OLD."), under("NEW."))
-	var b strings.Builder
-	fmt.Fprintf(&b, "create or replace trigger %s before insert on %s for each row execute function %s();\n", insert, t, own("sync_"+r.base()))
-	fmt.Fprintf(&b, "create or replace trigger %s before update on %s for each row when ((%s or %s or (%s and %s)) and current_setting('gapless.backfill', true) is distinct from %s) execute function %s();\n",
-		update, t, differ(r.old, under("OLD."), under("NEW.")), differ(r.new, under("OLD."), under("NEW.")),
-		allNull(r.new, "NEW."), moved, literal(r.change.ID), own("sync_"+r.base()))
-	fmt.Fprintf(&b, "create or replace trigger %s after update of %s on %s for each statement execute function %s();\n",
-		old, comma(idents(r.old, "")), t, own("log_"+r.base()))
-	for _, name := range []string{insert, update, old} {
-		fmt.Fprintf(&b, "alter table %s enable always trigger %s;\n", t, name)
+func watchTriggers(change string) []string {
+	return []string{triggerName(change, "wins"), triggerName(change, "wupd")}
+}
+
+// dropTriggers are the statements that drop all of the change's triggers that
+// keep its forms in step or watch its writers.
+func (r relation) dropTriggers() []string {
+	var statements []string
+	for _, name := range append(syncTriggers(r.change.ID), watchTriggers(r.change.ID)...) {
+		statements = append(statements, fmt.Sprintf("drop trigger if exists %s on %s", ident(name), r.table.ident()))
 	}
-	return b.String()
+	return statements
+}
+
+// trigger is one of ours.
+type trigger struct{ name, create string }
+
+// triggers keep both forms in step, and note who writes the old one. All take
+// the same lock, which lets readers pass. The one for UPDATE also fires when a
+// row that has no new form yet gets another key: the backfill walks along the
+// key and might not meet it.
+func (r relation) triggers() []trigger {
+	if !r.synced() {
+		return nil
+	}
+	names, sync := syncTriggers(r.change.ID), own("sync_"+r.base())
+	moved := differ(r.table.key, under("OLD."), under("NEW."))
+	when := fmt.Sprintf("(%s or %s or (%s and %s)) and current_setting('gapless.backfill', true) is distinct from %s",
+		differ(r.old, under("OLD."), under("NEW.")), differ(r.new, under("OLD."), under("NEW.")), allNull(r.new, "NEW."), moved, literal(r.change.ID))
+	return []trigger{
+		r.trigger(names[0], "before insert", "row", "", sync),
+		r.trigger(names[1], "before update", "row", when, sync),
+		r.noting(names[2], r.old),
+	}
+}
+
+// watches note who writes the columns that are dropped and have no new form.
+func (r relation) watches() []trigger {
+	if len(r.abandoned) == 0 {
+		return nil
+	}
+	names := watchTriggers(r.change.ID)
+	list := []trigger{r.noting(names[1], r.abandoned)}
+	if written := inserted(r.abandoned, true); written != "false" {
+		list = append(list, r.trigger(names[0], "after insert", "row", written, own("log_"+r.base())))
+	}
+	return list
+}
+
+// noting is a trigger that notes who names columns in an UPDATE, whether it
+// changes them or not. A statement that is about a partition fires no statement
+// trigger of the table, but those of the rows.
+func (r relation) noting(name string, columns []column) trigger {
+	each := "statement"
+	if r.table.partitioned() {
+		each = "row"
+	}
+	return r.trigger(name, "after update of "+comma(idents(columns, "")), each, "", own("log_"+r.base()))
+}
+
+func (r relation) trigger(name, event, each, when, function string) trigger {
+	if when != "" {
+		when = "when (" + when + ") "
+	}
+	return trigger{name, fmt.Sprintf("create or replace trigger %s %s on %s for each %s %sexecute function %s()",
+		ident(name), event, r.table.ident(), each, when, function)}
 }

@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,7 +17,7 @@ import (
 func (db *DB) Verify(ctx context.Context, c change.Change, scope change.Scope) (change.Evidence, error) {
 	e := change.Evidence{Step: string(scope)}
 	err := db.with(ctx, c.ID, func(s *session) error {
-		st, err := admit(ctx, s, c, "verify", rollout.Expanding, rollout.Expanded, rollout.Contracting)
+		st, err := admit(ctx, s, c, "verify", rollout.Expanding, rollout.Expanded, rollout.Hidden, rollout.Contracting)
 		if err != nil {
 			return err
 		}
@@ -107,7 +106,7 @@ func (v *verifier) forms(ctx context.Context, st standing) (err error) {
 	if v.r, err = v.s.relation(ctx, v.c, st); err != nil {
 		return err
 	}
-	there, err := v.s.triggersThere(ctx, v.r)
+	there, err := v.s.triggersThere(ctx, v.r.table, v.r.triggers())
 	if err != nil {
 		return err
 	}
@@ -140,7 +139,7 @@ func (v *verifier) forms(ctx context.Context, st standing) (err error) {
 	exact := func(name string, observed, want int64) {
 		v.e.Checks = append(v.e.Checks, change.CheckResult{Name: name, Observed: observed, Allowed: fmt.Sprint(want), Passed: observed == want})
 	}
-	exact("sync triggers in force", int64(there), int64(len(syncTriggers(v.c.ID))))
+	exact("sync triggers in force", int64(there), int64(len(v.r.triggers())))
 	exact("rows whose two forms disagree", v.e.Violations, 0)
 	exact("rows without a new form", v.e.Unmapped, 0)
 	if v.scope == change.ScopeExpand {
@@ -227,7 +226,7 @@ func (v *verifier) looking(ctx context.Context, sql string, args []any) (f found
 // plainly counts rows for which R does not hold, raising where f or g does.
 func (v *verifier) plainly(ctx context.Context, within span) (found, error) {
 	r := v.r
-	if slices.ContainsFunc(slices.Concat(r.old, r.new), func(c column) bool { return c.cuts }) {
+	if slices.ContainsFunc(slices.Concat(r.old, r.new), func(c column) bool { return c.cuts || c.hidden != "" }) {
 		return v.carefully(ctx, within)
 	}
 	condition, args := within.condition(r.table.key)
@@ -264,7 +263,7 @@ func (v *verifier) carefully(ctx context.Context, within span) (found, error) {
 	condition, args := within.condition(r.table.key)
 	lossy := "false"
 	if v.scope == change.ScopeExpand {
-		lossy = fmt.Sprintf("f.gapless_ok and (not r.gapless_ok or %s)", differ(r.old, under("t."), under("r.")))
+		lossy = fmt.Sprintf("f.gapless_ok and (not r.gapless_ok or %s)", differ(r.old, under("t."), labelled("r.")))
 	}
 	sql := fmt.Sprintf(`
 		select count(*), count(*) filter (where wrong and mapped), count(*) filter (where wrong and not mapped), count(*) filter (where lossy),
@@ -273,41 +272,10 @@ func (v *verifier) carefully(ctx context.Context, within span) (found, error) {
 		    (not f.gapless_ok or %s) and (not g.gapless_ok or %s) as wrong
 		  from %s as t, %s(%s) as f, %s(%s) as g, %s(%s) as r where %s) as gapless_seen`,
 		mostKeys, comma(r.table.key.texts("t.")), lossy,
-		differ(r.new, under("t."), under("f.")), differ(r.old, under("t."), under("g.")),
+		differ(r.new, under("t."), labelled("f.")), differ(r.old, under("t."), labelled("g.")),
 		r.table.ident(), r.forwardName(), comma(idents(r.old, "t.")), r.backwardName(), comma(idents(r.new, "t.")),
 		r.backwardName(), comma(idents(r.new, "f.")), condition)
 	return v.looking(ctx, sql, args)
-}
-
-// check asks one of the change's own questions, as the application's search
-// path means it. A question that cannot be answered has not passed.
-func (v *verifier) check(ctx context.Context, check change.Check) (change.CheckResult, error) {
-	result := change.CheckResult{Name: check.Name, Allowed: fmt.Sprint(check.Expect)}
-	err := pgx.BeginTxFunc(ctx, v.s.Conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if err := v.s.asApplication(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, milliseconds(v.db.options.CheckTimeout)); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, mark+check.SQL)
-		if err != nil {
-			return err
-		}
-		result.Observed, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
-		return err
-	})
-	switch {
-	case err == nil:
-		result.Passed = result.Observed == check.Expect
-	case ctx.Err() != nil || v.s.IsClosed():
-		return result, fmt.Errorf("check %q: %w", check.Name, err)
-	case errors.Is(err, pgx.ErrNoRows):
-		result.Problem = "it gave no row"
-	default:
-		result.Problem = err.Error()
-	}
-	return result, nil
 }
 
 // operations verifies that what expand made is there and in force.
@@ -327,7 +295,7 @@ func (v *verifier) operations(ctx context.Context, st standing) error {
 		v.e.Checks = append(v.e.Checks, result)
 	}
 	for _, step := range change.ExpandSteps(v.c) {
-		if step.Kind != change.Operate {
+		if step.Kind != change.Operate && step.Kind != change.Fill {
 			continue
 		}
 		r, err := recipeOf(step.Operation.Kind())

@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"errors"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 )
@@ -11,15 +10,6 @@ import (
 type dropColumn struct{ unbuilt }
 
 func (dropColumn) look(_ context.Context, i *inspector, o change.Operation) error {
-	for _, name := range i.c.Abandoned() {
-		if name == o.DropColumn {
-			i.refuse("column %q has no new form to go to; dropping it is not supported yet", name)
-		}
-	}
+	i.abandons(o.DropColumn)
 	return nil
-}
-
-// watch makes the triggers that note who writes what contract drops.
-func (w work) watch(context.Context) (change.Evidence, error) {
-	return change.Evidence{}, errors.ErrUnsupported
 }

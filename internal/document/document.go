@@ -22,7 +22,8 @@ import (
 // Document is one file, parsed, with the position of each of its values.
 type Document struct {
 	file  string
-	lines []int // characters in each line
+	text  []string // its lines
+	lines []int    // characters in each line
 	root  *node
 	place map[string]position // path -> where it is told
 	odd   Faults              // what the strict reading refuses, told by Decode with the rest
@@ -34,7 +35,7 @@ type position struct{ line, column int }
 // is Faults, in which file names data; what can be told together with faults in
 // the values (keys given twice, anchors, tags) is left to Decode.
 func Parse(file string, data []byte) (*Document, error) {
-	d := &Document{file: file, lines: lineLengths(data), place: map[string]position{"": {1, 1}}}
+	d := &Document{file: file, text: strings.Split(string(data), "\n"), lines: lineLengths(data), place: map[string]position{"": {1, 1}}}
 	if fault, ok := d.unreadable(data); ok {
 		return nil, Faults{fault}
 	}

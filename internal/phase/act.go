@@ -2,7 +2,6 @@ package phase
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -20,6 +19,10 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 		return s.open(ctx, step.Opened)
 	case plan.Migrate:
 		return s.migrate(ctx, step)
+	case plan.Claim:
+		return s.claimUses(ctx, step)
+	case plan.Look:
+		return s.survey(ctx, step)
 	case plan.Verify:
 		return s.verify(ctx, step)
 	case plan.Launch:
@@ -53,39 +56,6 @@ func (s *session) do(ctx context.Context, step plan.Step) error {
 		return s.write(ctx, nil, append(s.beginning(), step.RolledBack)...)
 	}
 	return fmt.Errorf("step %T is not known", step)
-}
-
-func (s *session) migrate(ctx context.Context, step plan.Migrate) error {
-	c := step.Change
-	before := rollout.Expanding
-	if s.work.Request.Phase == rollout.Contract {
-		before = rollout.Contracting
-	}
-	err := s.write(ctx, nil, rollout.Migrating{Change: c.ID, Digest: c.Digest, Step: step.Step.ID, State: before})
-	if err != nil {
-		return err
-	}
-	evidence, err := s.db.Apply(ctx, c, step.Step, func(p change.Progress) {
-		if p.Warning != "" {
-			s.warn(c.ID + ": " + p.Warning)
-			return
-		}
-		s.tell(Event{Progress: &p})
-	})
-	if err != nil {
-		return fmt.Errorf("change %s: %s: %w", c.ID, step.Step.ID, err)
-	}
-	raw, err := json.Marshal(evidence)
-	if err != nil {
-		return fmt.Errorf("change %s: %s: keep its evidence: %w", c.ID, step.Step.ID, err)
-	}
-	if err := s.observe(ctx); err != nil {
-		return err
-	}
-	delete(s.in.Facts, c.ID) // the record is newer now
-	return s.write(ctx, nil, rollout.Migrated{
-		Change: c.ID, Digest: c.Digest, Step: step.Step.ID, State: step.State, Evidence: raw,
-	})
 }
 
 func (s *session) verify(ctx context.Context, step plan.Verify) error {

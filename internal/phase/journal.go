@@ -14,20 +14,16 @@ import (
 // begin writes down that the phase has begun, where a record is there to
 // write to. A phase that opens one does so after opening it.
 func (s *session) begin(ctx context.Context) error {
-	if needsDatabase(s.work.Request.Phase) && s.db != nil && len(s.in.Changes)+len(s.in.Owed) > 0 {
-		unlock, err := s.db.Lock(ctx, s.r.Holder)
-		if err != nil {
-			return fmt.Errorf("lock the database for schema changes: %w", err)
+	if needsDatabase(s.work.Request.Phase) && s.db != nil && (len(s.in.Changes)+len(s.in.Owed) > 0 || s.in.Known != nil) {
+		if err := s.lockDatabase(ctx, false); err != nil {
+			return err
 		}
-		s.unlock = unlock
 	}
 	if p := s.work.Request.Phase; s.in.Fresh || p == rollout.Rollback || p == rollout.Hold { // what they do goes first
 		return nil
 	}
 	return s.writeBegan(ctx)
 }
-
-func needsDatabase(p rollout.Phase) bool { return p == rollout.Expand || p == rollout.Contract }
 
 func (s *session) writeBegan(ctx context.Context) error {
 	began := s.beginning()

@@ -94,6 +94,12 @@ func (s *session) readRecord(ctx context.Context) {
 		return
 	}
 	s.in.Fresh = s.in.State == nil
+	if s.in.Fresh {
+		return
+	}
+	if err := s.readFiles(); err != nil { // what is due after the way back is told by them
+		s.warn(fmt.Sprintf("the files that the record was opened with: %v", err))
+	}
 }
 
 func (s *session) adopt(record rollout.Record) error {

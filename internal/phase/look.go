@@ -3,7 +3,9 @@ package phase
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +24,8 @@ func (s *session) look(ctx context.Context) error {
 		changes = s.in.Changes
 	case rollout.Contract:
 		changes = plan.Owing(s.in)
+	case rollout.Restore:
+		return s.lookRestore(ctx)
 	case rollout.Tick, rollout.Retire, rollout.Rollback, rollout.Hold, rollout.Adopt:
 	}
 	if len(changes) == 0 {
@@ -45,28 +49,53 @@ func (s *session) look(ctx context.Context) error {
 		}
 		s.in.Usage[c.ID] = usage
 	}
-	s.leaveOutContracted()
+	s.leaveOut()
 	return nil
 }
 
-// contracted reports whether a change of a new rollout needs nothing any more.
-// Its file may stay where it is.
-func (s *session) contracted(id string) bool {
-	f := s.in.Facts[id]
-	return f.State == rollout.Contracted && len(f.Refusals) == 0
-}
-
-// leaveOutContracted keeps what is contracted already out of a new rollout.
-func (s *session) leaveOutContracted() {
+// leaveOut keeps out of a new rollout what earlier ones brought and left in the
+// schema. The file may stay where it is. What has a contract to come is owed.
+// What a rollout that went back has left is this rollout's own again.
+func (s *session) leaveOut() {
 	if !s.in.Fresh {
 		return
 	}
-	s.in.Changes = slices.DeleteFunc(s.in.Changes, func(c change.Change) bool { return s.contracted(c.ID) })
-	s.in.Opening.Changes = slices.DeleteFunc(slices.Clone(s.in.Opening.Changes), func(f rollout.File) bool {
-		c, err := change.Accepted(f.Name, f.Data)
-		return err == nil && s.contracted(c.ID)
-	})
+	out := map[string]bool{}
+	for _, c := range s.in.Changes {
+		f := s.in.Facts[c.ID]
+		if len(f.Refusals) > 0 && f.State == rollout.Contracted { // it is said why
+			continue
+		}
+		switch f.State {
+		case rollout.Contracted:
+		case rollout.Expanded:
+			if s.brought[c.ID] {
+				continue
+			}
+			s.owe(c)
+		case rollout.Hidden, rollout.Contracting, rollout.Restoring:
+			s.owe(c)
+		default:
+			continue
+		}
+		out[c.ID] = true
+		delete(s.in.Facts, c.ID)
+	}
+	s.in.Changes = slices.DeleteFunc(s.in.Changes, func(c change.Change) bool { return out[c.ID] })
+	s.in.Opening.Changes = slices.DeleteFunc(slices.Clone(s.in.Opening.Changes), func(f rollout.File) bool { return out[idOf(f)] })
 }
+
+// owe has the contract of a change be a debt of the new rollout.
+func (s *session) owe(c change.Change) {
+	if !c.Contracts() {
+		return
+	}
+	s.in.Owed = append(s.in.Owed, c)
+	s.in.Opening.Owed = append(slices.Clone(s.in.Opening.Owed), c.Source)
+}
+
+// idOf is the ID of the change in a file.
+func idOf(f rollout.File) string { return strings.TrimSuffix(path.Base(f.Name), path.Ext(f.Name)) }
 
 func (s *session) openDatabase(ctx context.Context) error {
 	if s.db != nil {

@@ -98,7 +98,7 @@ func TestABadCandidateIsTakenBackByItself(t *testing.T) {
 		if noticed := time.Since(began); noticed > 40*time.Second {
 			t.Errorf("it took %s to notice one error in five at 15 requests/s", noticed)
 		}
-		if !w.applied["0007-split-street/backfill"] {
+		if !w.schema.applied["0007-split-street/backfill"] {
 			t.Error("the schema no longer serves both")
 		}
 	})

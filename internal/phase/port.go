@@ -74,6 +74,22 @@ type Database interface {
 	Verify(ctx context.Context, c change.Change, scope change.Scope) (change.Evidence, error)
 	// Usage tells who used the old form since then.
 	Usage(ctx context.Context, c change.Change, since time.Time) (change.Usage, error)
+	Registry
+}
+
+// Registry is what gapless keeps in a database of all services that use it.
+type Registry interface {
+	Inventory(ctx context.Context) (change.Inventory, error)
+	// ClaimUses says what the service uses by a rollout, besides what it claimed
+	// before.
+	ClaimUses(ctx context.Context, rollout string, uses []change.Use) error
+	// SettleUses leaves of the service's claims those of a rollout, DropUses all
+	// others.
+	SettleUses(ctx context.Context, rollout string) error
+	DropUses(ctx context.Context, rollout string) error
+	// Uninstall takes gapless out of the database or, where a service is named,
+	// that service's claims. It refuses while something needs them.
+	Uninstall(ctx context.Context, service string, dropArchives bool) (change.Removed, error)
 }
 
 // Store keeps records.

@@ -2,6 +2,7 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -162,8 +163,10 @@ type Status struct {
 	Result
 	// Drift says in what way somebody else changed the platform.
 	Drift string
-	// Changes are the states of the schema changes by the record.
-	Changes map[string]rollout.ChangeState
+	// Has is what gapless has in the database; nil where it was not looked at, and
+	// Unseen says why it could not be.
+	Has    *change.Inventory
+	Unseen error
 }
 
 // statusOnly stands for a phase where none is asked for.
@@ -177,14 +180,32 @@ func (r *Runner) Status(ctx context.Context, work Work) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{Result: s.result(plan.End{Outcome: rollout.Done}, s.lost), Changes: map[string]rollout.ChangeState{}}
+	st := Status{Result: s.result(plan.End{Outcome: rollout.Done}, s.lost)}
 	st.Drift = plan.Drift(s.in.State, s.in.Seen)
-	if s.in.State != nil {
-		for id, p := range s.in.State.Changes {
-			st.Changes[id] = p.State
-		}
-	}
+	st.Has, st.Unseen = s.inventory(ctx)
 	return st, nil
+}
+
+// lookForStatus is how long status waits for the database.
+const lookForStatus = 5 * time.Second
+
+// inventory is what gapless has in the database; nil where the config names none.
+func (s *session) inventory(ctx context.Context) (*change.Inventory, error) {
+	if s.in.Config == nil || s.in.Config.Schema == nil || s.r.OpenDatabase == nil {
+		return nil, nil //nolint:nilnil // there is nothing to look at
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookForStatus, fmt.Errorf("no answer within %s", lookForStatus))
+	defer cancel()
+	if err := s.openDatabase(ctx); errors.Is(err, rollout.ErrInput) {
+		return nil, nil //nolint:nilnil // this machine was not given the way to it
+	} else if err != nil {
+		return nil, err
+	}
+	has, err := s.db.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &has, nil
 }
 
 // Ability is what a phase needs to run now.

@@ -207,6 +207,9 @@ func (s *session) failed(err error) (plan.End, error) {
 	if end.Hint == "" {
 		end.Hint = goesOn
 	}
+	if errors.Is(err, rollout.ErrBusy) {
+		end.Outcome = rollout.Waiting
+	}
 	return end, err
 }
 

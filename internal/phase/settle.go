@@ -22,6 +22,7 @@ func (s *session) settle(ctx context.Context, step plan.Settle) error {
 		return err
 	}
 	s.noteUsage(ctx)
+	s.settleClaims(ctx)
 	return s.observe(ctx)
 }
 
@@ -65,7 +66,7 @@ func (s *session) preflight(ctx context.Context) error {
 func (s *session) successor(ctx context.Context) (*session, error) {
 	next := &session{r: s.r, work: s.work, record: s.record, db: s.db}
 	ended := *s.in.State
-	ended.Stage = rollout.StageSettled
+	ended.Stage, ended.WentBack = rollout.StageSettled, !plan.Settles(*s.in.State)
 	next.in = s.in
 	next.in.State, next.in.Fresh = &ended, true
 	if err := next.readFiles(); err != nil {

@@ -76,6 +76,36 @@ func release() []move {
 	)
 }
 
+// reverting is a rollback that takes the schema back, too.
+func reverting() phase.Work {
+	w := work(rollout.Rollback, "", 0)
+	w.Request.Schema = rollout.RevertSchema
+	return w
+}
+
+// restoring brings the old form of the change back.
+func restoring() phase.Work {
+	w := work(rollout.Restore, "", 0)
+	w.Request.Change = "0007-split-street"
+	return w
+}
+
+// hiding has contract hide the old form before it drops it.
+func hiding(moves []move) []move {
+	for i := range moves {
+		for j := range moves[i].work.ChangeFiles {
+			moves[i].work.ChangeFiles[j].Data = []byte(changeFile + "hide_for: 2h\n")
+		}
+	}
+	return moves
+}
+
+// after has the last move wait.
+func after(d time.Duration, moves []move) []move {
+	moves[len(moves)-1].wait = d
+	return moves
+}
+
 func takenBack() []move {
 	return append(release()[:4], move{name: "rollback", work: work(rollout.Rollback, "", 0), want: rollout.Done})
 }
@@ -143,7 +173,10 @@ func picture(w *world) string {
 	}
 	fmt.Fprintf(&b, "stable %s on %s, candidate %s, going back %t\n",
 		w.mark.Stable, w.mark.StableSide, w.mark.Candidate, w.mark.Back != nil)
-	fmt.Fprintf(&b, "applied %s\n", strings.Join(slices.Sorted(maps.Keys(w.applied)), " "))
+	for _, id := range slices.Sorted(maps.Keys(w.schema.changes)) {
+		fmt.Fprintf(&b, "schema: %s %s\n", id, w.schema.changes[id].State)
+	}
+	fmt.Fprintf(&b, "applied %s\n", strings.Join(slices.Sorted(maps.Keys(w.schema.applied)), " "))
 	if state, err := rollout.Fold(w.records[w.mark.Head]); err != nil {
 		fmt.Fprintf(&b, "record: %v\n", err)
 	} else {
@@ -213,9 +246,21 @@ func TestKillSweep(t *testing.T) {
 		"rolling back of one that does not come up": {
 			ending(batchwise(rollingBack)[:3], rollout.Stopped), func(w *world) { w.broken = "v2" },
 		},
-		"supersede one on trial":     {superseding(release()[:4]), good},
-		"supersede one that is live": {superseding(release()[:5]), good},
-		"supersede a rolling update": {superseding(ending(batchwise(rollingStop)[:3], rollout.NeedsPerson)), bad},
+		"revert":                         {then(release()[:4], "revert", reverting(), rollout.Done), good},
+		"revert before anything stood":   {then(release()[:2], "revert", reverting(), rollout.Done), good},
+		"revert of a half-done expand":   {then(ending(release()[:2], rollout.Stopped), "revert", reverting(), rollout.Done), func(w *world) { w.schema.fails = "backfill" }},
+		"revert later":                   {then(takenBack(), "revert", reverting(), rollout.Done), good},
+		"expand after a revert":          {then(then(takenBack(), "revert", reverting(), rollout.Done), "expand", work(rollout.Expand, "v3", 0), rollout.Done), good},
+		"blue-green revert":              {then(inOneMove()[:4], "revert", reverting(), rollout.Done), good},
+		"rolling revert from the middle": {then(ending(batchwise(rollingStop)[:3], rollout.NeedsPerson), "revert", reverting(), rollout.Done), bad},
+		"hide":                           {ending(hiding(release()), rollout.Waiting), good},
+		"drop what is hidden":            {after(3*time.Hour, then(ending(hiding(release()), rollout.Waiting), "drop", work(rollout.Contract, "", 0), rollout.Done)), good},
+		"restore what is hidden":         {then(ending(hiding(release()), rollout.Waiting), "restore", restoring(), rollout.Done), good},
+		"restore what was dropped":       {then(release(), "restore", restoring(), rollout.Done), good},
+		"contract what was restored":     {then(then(release(), "restore", restoring(), rollout.Done), "contract", work(rollout.Contract, "", 0), rollout.Done), good},
+		"supersede one on trial":         {superseding(release()[:4]), good},
+		"supersede one that is live":     {superseding(release()[:5]), good},
+		"supersede a rolling update":     {superseding(ending(batchwise(rollingStop)[:3], rollout.NeedsPerson)), bad},
 	})
 
 	for name, story := range stories {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
@@ -53,6 +54,8 @@ type session struct {
 	unrecorded bool
 	lost       error
 	lease      lease
+	// brought are the changes that a rollout which went back has brought, by ID.
+	brought    map[string]bool
 	db         Database
 	begun      bool
 	begunSaved bool
@@ -133,48 +136,61 @@ func (s *session) read() error {
 
 // readFiles reads them for a new rollout, or for the one under way.
 func (s *session) readFiles() error {
-	file, changes, owed := s.work.Config, s.work.ChangeFiles, []rollout.File(nil)
+	file, f := s.work.Config, files{own: s.work.ChangeFiles}
+	s.brought = map[string]bool{}
 	switch st := s.in.State; {
 	case st == nil:
 	case !s.in.Fresh:
-		file, changes, owed = st.Opening.Config, st.Opening.Changes, st.Opening.Owed
+		file, f = st.Opening.Config, files{own: st.Opening.Changes, owed: owed(st), left: st.Opening.Left}
 	default:
 		var err error
-		if owed, err = s.debts(changes); err != nil {
+		if f.owed, err = s.debts(f.own); err != nil {
 			return err
 		}
+		f.left = left(st)
+		for _, l := range f.left {
+			s.brought[idOf(l)] = true
+		}
+		f.left = slices.DeleteFunc(f.left, func(l rollout.File) bool { return named(f.own, l.Name) })
 	}
 	cfg, err := config.Parse(file.Name, file.Data)
 	if err != nil {
 		return err
 	}
 	s.in.Config = cfg
-	parse := change.Accepted // a record holds what was accepted when it was opened
-	if s.in.Fresh {
+	parse := change.Accepted                                    // a record holds what was accepted when it was opened
+	if s.in.Fresh && s.work.Request.Phase != rollout.Rollback { // which does not wait for the grammar
 		parse = change.Parse
 	}
-	if s.in.Changes, err = parseChanges(parse, changes); err != nil {
+	if s.in.Changes, err = parseChanges(parse, f.own); err != nil {
 		return err
 	}
-	if s.in.Owed, err = parseChanges(change.Accepted, owed); err != nil {
+	if s.in.Owed, err = parseChanges(change.Accepted, f.owed); err != nil {
+		return err
+	}
+	if s.in.Left, err = parseChanges(change.Accepted, f.left); err != nil {
 		return err
 	}
 	if !opens(s.work.Request.Phase) {
 		return nil
 	}
-	return s.prepareOpening(file, changes, owed)
+	return s.prepareOpening(file, f)
 }
+
+// files are the changes of a rollout: its own, those whose contract earlier ones
+// left, and those that were left by ones that went back.
+type files struct{ own, owed, left []rollout.File }
 
 // debts are the changes that the rollout before left to be contracted. One
 // that the next release brings again is not a debt but its own.
 func (s *session) debts(own []rollout.File) ([]rollout.File, error) {
 	st := s.in.State
-	left := append([]rollout.File(nil), st.Opening.Owed...)
+	all := owed(st)
 	if !st.WentBack {
-		left = append(left, st.Opening.Changes...)
+		all = append(all, st.Opening.Changes...)
 	}
 	var debts []rollout.File
-	for _, f := range left {
+	for _, f := range all {
 		c, err := change.Accepted(f.Name, f.Data)
 		if err != nil {
 			return nil, fmt.Errorf("read the change owed by rollout %s: %w", st.Rollout, err)
@@ -217,7 +233,7 @@ func opens(p rollout.Phase) bool {
 }
 
 // prepareOpening makes what a new record would begin with.
-func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File) error {
+func (s *session) prepareOpening(file rollout.File, f files) error {
 	cfg := s.in.Config
 	if st := s.in.State; st != nil && !s.in.Fresh {
 		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
@@ -231,10 +247,10 @@ func (s *session) prepareOpening(file rollout.File, changes, owed []rollout.File
 	if s.in.Spec, err = cfg.Spec(id); err != nil {
 		return err
 	}
-	intent := config.Intent(file.Data, changes, cfg.Target.String())
+	intent := config.Intent(file.Data, f.own, cfg.Target.String())
 	o := rollout.Opened{
 		Candidate: s.in.Spec.Revision, Strategy: cfg.Strategy.Kind(), Target: cfg.Target.String(), Spec: s.in.Spec,
-		Config: file, Changes: changes, Owed: owed, Side: rollout.Blue, Intent: intent, Commit: s.work.Commit,
+		Config: file, Changes: f.own, Owed: f.owed, Left: f.left, Side: rollout.Blue, Intent: intent, Commit: s.work.Commit,
 	}
 	before, err := s.gatesBefore()
 	if err != nil {

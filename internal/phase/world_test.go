@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/phase"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 	"github.com/gapless-deploy/gapless/internal/verdict"
@@ -34,7 +33,7 @@ type world struct {
 	// shifts is the history of the split, for the meter.
 	shifts  []shiftAt
 	records map[rollout.Head]rollout.Record
-	applied map[string]bool
+	schema  schema
 	locked  bool
 
 	// errorShare is how many of the candidate's requests fail.
@@ -79,7 +78,7 @@ func pass(d time.Duration) {
 
 func newWorld() *world {
 	return &world{
-		sides: map[rollout.Side]rollout.SideState{}, records: map[rollout.Head]rollout.Record{}, applied: map[string]bool{},
+		sides: map[rollout.Side]rollout.SideState{}, records: map[rollout.Head]rollout.Record{}, schema: newSchema(),
 		kept: map[rollout.Revision]rollout.Spec{}, reads: map[int]bool{},
 	}
 }
@@ -90,7 +89,7 @@ func (w *world) clone() *world {
 	defer w.mu.Unlock()
 	c := &world{
 		token: w.token, split: w.split, since: w.since, sides: maps.Clone(w.sides), shifts: slices.Clone(w.shifts),
-		records: maps.Clone(w.records), applied: maps.Clone(w.applied), expired: w.expired, reads: map[int]bool{},
+		records: maps.Clone(w.records), schema: w.schema.clone(), expired: w.expired, reads: map[int]bool{},
 		kept: maps.Clone(w.kept), crashing: w.crashing, errorShare: w.errorShare, broken: w.broken, silent: w.silent, lost: w.lost, dropped: w.dropped,
 	}
 	if w.mark != nil {
@@ -347,56 +346,6 @@ func (w *world) Save(_ context.Context, r rollout.Record, follows rollout.Head) 
 			return fmt.Errorf("record follows %v, which was never saved", follows)
 		}
 		w.records[r.Head()] = r
-		return nil
-	})
-}
-
-func (w *world) Inspect(_ context.Context, c change.Change) (f change.Facts, err error) {
-	return f, w.read(func() error {
-		f.State = rollout.Absent
-		for _, s := range []struct {
-			steps []change.Step
-			state rollout.ChangeState
-		}{{change.ExpandSteps(c), rollout.Expanded}, {change.ContractSteps(c), rollout.Contracted}} {
-			if len(s.steps) > 0 && w.applied[c.ID+"/"+s.steps[len(s.steps)-1].ID] {
-				f.State = s.state
-			}
-		}
-		return nil
-	})
-}
-
-func (w *world) Lock(context.Context, string) (func(context.Context) error, error) {
-	err := w.call(func() error {
-		if w.locked {
-			return errors.New("locked by another run")
-		}
-		w.locked = true
-		return nil
-	})
-	return func(context.Context) error {
-		return w.call(func() error { w.locked = false; return nil })
-	}, err
-}
-
-func (w *world) Apply(_ context.Context, c change.Change, s change.Step, _ func(change.Progress)) (e change.Evidence, err error) {
-	return e, w.call(func() error {
-		w.applied[c.ID+"/"+s.ID] = true
-		e = change.Evidence{Step: s.ID}
-		return nil
-	})
-}
-
-func (w *world) Verify(context.Context, change.Change, change.Scope) (e change.Evidence, err error) {
-	return e, w.read(func() error {
-		e.Checks = []change.CheckResult{{Name: "relation", Allowed: "0", Passed: true}}
-		return nil
-	})
-}
-
-func (w *world) Usage(context.Context, change.Change, time.Time) (u change.Usage, err error) {
-	return u, w.read(func() error {
-		u = change.Usage{Quiet: true, QuietSince: time.Now().Add(-48 * time.Hour)}
 		return nil
 	})
 }

@@ -4,16 +4,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
 // decideContract verifies once more, then archives and drops the old form of
-// each change that is owed. After the first drop the only way is forward.
+// each change that is owed. One that hides it first goes on when it was hidden
+// for long enough, and keeps none of the others waiting. After the first drop
+// the only way is forward.
 func decideContract(in Input) Decision {
+	var waits []string
 	for _, c := range Owing(in) {
-		done := in.State.Changes[c.ID]
+		if text := hiddenStill(in, c); text != "" {
+			waits = append(waits, text)
+			continue
+		}
 		if !in.contracting(c.ID) {
 			e, ok := in.Verified[c.ID]
 			if !ok {
@@ -23,19 +30,56 @@ func decideContract(in Input) Decision {
 				return d
 			}
 		}
-		steps := change.ContractSteps(c)
-		for i, st := range steps {
-			if _, ok := done.Steps[st.ID]; ok && done.State != rollout.Expanded {
-				continue
-			}
-			after := rollout.Contracting
-			if i == len(steps)-1 {
-				after = rollout.Contracted
-			}
-			return do(Migrate{Change: c, Step: st, State: after})
+		if d, ok := contract(in, c); ok {
+			return d
 		}
 	}
+	if len(waits) > 0 {
+		return end(rollout.Waiting, strings.Join(waits, "; "), "run gapless contract after that")
+	}
 	return end(rollout.Done, "no old form is left in the schema", "")
+}
+
+// contract takes the next step of one change's contract; none is left where it
+// gives false.
+func contract(in Input, c change.Change) (Decision, bool) {
+	done := in.State.Changes[c.ID]
+	steps := change.ContractSteps(c)
+	for i, st := range steps {
+		if _, ok := done.Steps[st.ID]; ok && done.State != rollout.Expanded {
+			continue
+		}
+		m := Migrate{Change: c, Step: st, Before: rollout.Contracting, State: rollout.Contracting}
+		switch {
+		case st.Kind == change.Hide && in.changeState(c.ID) == rollout.Hidden && done.State != rollout.Hidden: // in an earlier record
+			continue
+		case st.Kind == change.Hide:
+			m.Before, m.State = rollout.Hidden, rollout.Hidden
+		case i == len(steps)-1:
+			m.State = rollout.Contracted
+		}
+		return do(m), true
+	}
+	return Decision{}, false
+}
+
+// hiddenStill says until when the old form of a change stays hidden; empty where
+// it is not hidden, or was for long enough.
+func hiddenStill(in Input, c change.Change) string {
+	until := in.hiddenAt(c.ID).Add(c.HideFor)
+	if in.changeState(c.ID) != rollout.Hidden || !in.Now().Before(until) {
+		return ""
+	}
+	return fmt.Sprintf("change %s: the old form is hidden until %s; nothing is lost, the way back is gapless restore %s", c.ID, clock(until), c.ID)
+}
+
+// hiddenAt is when the old form was hidden: by the database where it was looked
+// at, else by the record.
+func (in Input) hiddenAt(id string) time.Time {
+	if at := in.Facts[id].HiddenAt; !at.IsZero() || in.State == nil {
+		return at
+	}
+	return in.State.Changes[id].Since
 }
 
 // Owing lists the changes whose contract is still to come: those of earlier
@@ -57,28 +101,65 @@ func (in Input) contracting(id string) bool {
 	return st == rollout.Contracting || st == rollout.Contracted
 }
 
-func contractible(in Input) []Precondition {
+// recorded holds where a rollout is on record, and over; why says what keeps the
+// phase from running before.
+func recorded(in Input, why string) []Precondition {
 	s := in.State
 	if s == nil {
 		return []Precondition{{Need: "a rollout is recorded", Text: "no rollout is recorded", How: "begin one with gapless deploy", Else: rollout.Refused}}
 	}
-	ps := []Precondition{{
+	return []Precondition{{
 		Need: "the rollout is settled",
-		Text: fmt.Sprintf("rollout %s is %s: the old form is still needed", s.Rollout, s.Stage),
+		Text: fmt.Sprintf("rollout %s is %s: %s", s.Rollout, s.Stage, why),
 		Met:  s.Stage == rollout.StageSettled,
 		How:  "next is gapless " + NextOf(in).Command(), Else: rollout.Refused,
-	}, consumers(in)}
+	}}
+}
+
+func contractible(in Input) []Precondition {
+	ps := recorded(in, "the old form is still needed")
+	if in.State == nil {
+		return ps
+	}
+	ps = append(ps, consumers(in))
 	owing := Owing(in)
 	for _, c := range owing {
 		if in.contracting(c.ID) {
 			continue // forward only
 		}
-		ps = append(ps, expanded(in, c), unrefused(in, c), quiet(in, c))
+		ps = append(ps, expanded(in, c), unrefused(in, c), unclaimed(in, c), quiet(in, c))
 	}
 	if len(owing) > 0 {
+		ps = append(ps, uncovered(in, owing))
 		ps = append(ps, gate(in)...)
 	}
 	return ps
+}
+
+// uncovered holds unless all that is owed is hidden, and for not long enough:
+// then there is nothing to approve.
+func uncovered(in Input, owing []change.Change) Precondition {
+	var texts []string
+	for _, c := range owing {
+		if text := hiddenStill(in, c); text != "" {
+			texts = append(texts, text)
+		}
+	}
+	return Precondition{
+		Need: "an old form is there to hide, or was hidden for long enough", Text: strings.Join(texts, "; "),
+		Met: len(texts) < len(owing), How: "run gapless contract after that", Else: rollout.Waiting,
+	}
+}
+
+// unclaimed holds where no service says that it uses what contract takes away.
+func unclaimed(in Input, c change.Change) Precondition {
+	claims := in.Facts[c.ID].Claims
+	p := Precondition{
+		Need: "no service uses what contract takes away in change " + c.ID,
+		Text: "change " + c.ID + ": " + claimed(claims), Met: len(claims) == 0, Else: rollout.Waiting,
+		How: "release it without that under schema.uses; for a service that is no more, run gapless uninstall --service NAME",
+	}
+	return p
 }
 
 // consumers holds where the platform shows that nothing but the settled
@@ -102,7 +183,7 @@ func expanded(in Input, c change.Change) Precondition {
 	return Precondition{
 		Need: "change " + c.ID + " is expanded",
 		Text: fmt.Sprintf("change %s is %s, only an expanded one is contracted", c.ID, st),
-		Met:  st == rollout.Expanded, How: "gapless status shows where it stands", Else: rollout.Refused,
+		Met:  st == rollout.Expanded || st == rollout.Hidden, How: "gapless status shows where it stands", Else: rollout.Refused,
 	}
 }
 

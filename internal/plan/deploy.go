@@ -16,6 +16,9 @@ func decideDeploy(in Input) Decision {
 	if d, ok := begin(in); ok {
 		return d
 	}
+	if d, ok := claim(in); ok {
+		return d
+	}
 	if in.rolling() {
 		return decideRolling(in)
 	}

@@ -33,10 +33,25 @@ func decideExpand(in Input) Decision {
 			if i == len(steps)-1 {
 				after = rollout.Expanded
 			}
-			return do(Migrate{Change: c, Step: st, State: after})
+			return do(Migrate{Change: c, Step: st, Before: rollout.Expanding, State: after})
 		}
 	}
+	if d, ok := claim(in); ok { // which may name what is only there now
+		return d
+	}
 	return end(rollout.Done, fmt.Sprintf("%s expanded: the schema serves old and new alike", count(len(in.Changes), "change is", "changes are")), "")
+}
+
+// claim says what the service uses, before anything comes that does.
+func claim(in Input) (Decision, bool) {
+	if in.Claimed || in.Config.Schema == nil || len(in.Config.Schema.Uses) == 0 {
+		return Decision{}, false
+	}
+	var uses []change.Use
+	for _, u := range in.Config.Schema.Uses {
+		uses = append(uses, change.Use{Table: u.Table, Columns: u.Columns})
+	}
+	return do(Claim{uses}), true
 }
 
 // verifyChanges asks for one verification of each change in this run of the

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
@@ -17,12 +19,22 @@ type Next struct {
 	// Waits says what keeps the phase from running now: time, a hold, or its
 	// gate; empty where it may run at once.
 	Waits string
+	// Schema is what a rollback that is due does about the schema; Change names
+	// the one that a restore is of.
+	Schema rollout.SchemaOnBack
+	Change string
 }
 
 // Command is the phase with its flags, as it is typed behind "gapless".
 func (n Next) Command() string {
 	if n.Phase == rollout.Promote && n.To > 0 {
 		return fmt.Sprintf("promote --to %g", n.To.Percent())
+	}
+	if n.Schema == rollout.RevertSchema {
+		return string(n.Phase) + " --schema " + string(n.Schema)
+	}
+	if n.Change != "" {
+		return string(n.Phase) + " " + n.Change
 	}
 	return string(n.Phase)
 }
@@ -65,10 +77,27 @@ func NextOf(in Input) Next {
 		return Next{Phase: rollout.Retire, Asked: asked + ", from " + clock(until) + " on"}
 	case rollout.StageSettled:
 	}
+	if next, ok := nextHalfWay(*s); ok {
+		return next
+	}
 	if owing := Owing(in); len(owing) > 0 {
 		return Next{Phase: rollout.Contract, Asked: "remove the old form of " + owing[0].ID + " from the schema"}
 	}
 	return Next{Phase: rollout.Deploy, Asked: "nothing is due"}
+}
+
+// nextHalfWay goes on with a way back in the schema that was begun.
+func nextHalfWay(s rollout.State) (Next, bool) {
+	for _, id := range slices.Sorted(maps.Keys(s.Changes)) {
+		switch s.Changes[id].State {
+		case rollout.Reverting:
+			return Next{Phase: rollout.Rollback, Schema: rollout.RevertSchema, Asked: "finish taking change " + id + " back"}, true
+		case rollout.Restoring:
+			return Next{Phase: rollout.Restore, Change: id, Asked: "finish bringing the old form of change " + id + " back"}, true
+		default:
+		}
+	}
+	return Next{}, false
 }
 
 // nextOpening is expand while a change is not expanded, else deploy.
@@ -136,6 +165,9 @@ func (n Next) Waiting(in Input, gate *rollout.Gate) Next {
 // record alone: contract itself asks the database.
 func restless(in Input) string {
 	for _, c := range Owing(in) {
+		if text := hiddenStill(in, c); text != "" {
+			return text
+		}
 		if until := in.State.SettledAt.Add(c.QuietFor); in.Now().Before(until) {
 			return "change " + c.ID + ": the old form has to be quiet until " + clock(until) + " at least"
 		}

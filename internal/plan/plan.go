@@ -29,6 +29,10 @@ type Request struct {
 	Reason string
 	// Supersede ends another rollout that is under way before a new one begins.
 	Supersede bool
+	// Schema says what a rollback does about the schema; empty keeps it.
+	Schema rollout.SchemaOnBack
+	// Change names the one to restore.
+	Change string
 }
 
 // Input is all that a decision is made from.
@@ -39,6 +43,12 @@ type Input struct {
 	// still to come.
 	Changes []change.Change
 	Owed    []change.Change
+	// Left are changes of rollouts that went back, which the schema still has
+	// something of and this rollout does not bring again.
+	Left []change.Change
+	// Known is the change to restore, as the database has it; nil where it has
+	// none of that name.
+	Known *change.Change
 	// Spec is the revision asked for by a phase that may open a rollout; zero
 	// in the others.
 	Spec rollout.Spec
@@ -63,6 +73,12 @@ type Input struct {
 	// absent.
 	Facts map[string]change.Facts
 	Usage map[string]change.Usage
+	// Claimed is set once this run of the phase has said in the database what the
+	// service uses.
+	Claimed bool
+	// Survey is what was found of the schema once a way back had moved the
+	// traffic; nil until it was looked at.
+	Survey *Survey
 	// Verified holds what verification found in this run of the phase.
 	Verified map[string]change.Evidence
 	// Judgement was made from the newest counts, nil before the first look.
@@ -88,6 +104,13 @@ type GateCheck struct {
 	Approval string
 	// Why and How are for people: why it is shut, and how it is opened.
 	Why, How string
+}
+
+// Survey is a look at the schema. What it found is in Input.Facts.
+type Survey struct {
+	// Problem says why it could not be looked at, Hint what to do; empty where it
+	// could.
+	Problem, Hint string
 }
 
 // Now is the platform's time, by which all waiting is measured.
@@ -153,6 +176,8 @@ func Decide(in Input) Decision {
 		return decideContract(in)
 	case rollout.Hold:
 		return decideHold(in)
+	case rollout.Restore:
+		return decideRestore(in)
 	case rollout.Plan, rollout.Rollback, rollout.Adopt:
 	}
 	return end(rollout.Refused, fmt.Sprintf("%q is not a phase that acts", in.Request.Phase), "")

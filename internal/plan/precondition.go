@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 	"github.com/gapless-deploy/gapless/internal/verdict"
 )
@@ -40,6 +41,8 @@ func Preconditions(in Input) []Precondition {
 		return holdable(in)
 	case rollout.Rollback:
 		return returnable(in)
+	case rollout.Restore:
+		return restorable(in)
 	case rollout.Plan, rollout.Adopt:
 	}
 	return nil
@@ -73,19 +76,74 @@ func opening(in Input) []Precondition {
 				How:  "gapless plan shows all of it", Else: rollout.Refused,
 			})
 		}
-		if in.Request.Phase == rollout.Deploy {
-			ps = append(ps, Precondition{
-				Need: "change " + c.ID + " is expanded",
-				Text: fmt.Sprintf("change %s is %s, the candidate needs it expanded", c.ID, in.changeState(c.ID)),
-				Met:  in.changeState(c.ID) == rollout.Expanded,
-				How:  "run gapless expand first", Else: rollout.Refused,
-			})
-		}
+		ps = append(ps, standsFor(in, c))
 	}
 	if in.Exposes(in.Request.Phase) {
 		ps = append(ps, accepting(in)...)
 	}
-	return slices.Concat(ps, gate(in), untangled(in))
+	return slices.Concat(ps, gate(in), untangled(in), apart(in))
+}
+
+// standsFor holds where a change is as the phase needs it: on no way back, and
+// expanded before a candidate comes that uses it.
+func standsFor(in Input, c change.Change) Precondition {
+	st := in.changeState(c.ID)
+	if st == rollout.Reverting || in.Request.Phase != rollout.Deploy {
+		return Precondition{
+			Need: "change " + c.ID + " is not being taken back",
+			Text: fmt.Sprintf("change %s is being taken back, which was begun and has not ended", c.ID),
+			Met:  st != rollout.Reverting, How: "run " + again + " to its end first", Else: rollout.Refused,
+		}
+	}
+	return Precondition{
+		Need: "change " + c.ID + " is expanded",
+		Text: fmt.Sprintf("change %s is %s, the candidate needs it expanded", c.ID, st),
+		Met:  st == rollout.Expanded, How: "run gapless expand first", Else: rollout.Refused,
+	}
+}
+
+// apart holds where the changes of one release share no column with each other,
+// nor with what another one holds in the database.
+func apart(in Input) []Precondition {
+	var ps []Precondition
+	for i, c := range in.Changes {
+		for _, before := range in.Changes[:i] {
+			if shared := c.Shares(before); len(shared) > 0 {
+				ps = append(ps, Precondition{
+					Need: "the changes of a release share no column",
+					Text: fmt.Sprintf("changes %s and %s both hold %s", before.ID, c.ID, change.Columned(shared, c.Table)),
+					How:  "make one change of them, or release them one after the other", Else: rollout.Refused,
+				})
+			}
+		}
+		for _, k := range in.Facts[c.ID].Others {
+			if p := heldBy(in, c, k); !p.Met {
+				ps = append(ps, p)
+			}
+		}
+	}
+	return ps
+}
+
+// heldBy holds unless another change than those of this release, and those that
+// the record owes, holds the columns.
+func heldBy(in Input, c change.Change, k change.Known) Precondition {
+	is := func(o change.Change) bool { return o.ID == k.ID }
+	p := Precondition{
+		Need: "change " + c.ID + " shares no column with another one",
+		Text: fmt.Sprintf("change %s touches %s, held by change %s of service %s, which is %s since %s",
+			c.ID, change.Columned(k.Columns, k.Table), k.ID, k.Service, k.State, clock(k.Since)),
+		Met: slices.ContainsFunc(in.Changes, is) || slices.ContainsFunc(in.Owed, is), Else: rollout.Refused,
+	}
+	switch {
+	case k.Service != in.Config.Service:
+		p.Met, p.How = false, "wait until it is contracted or taken back, or agree with those who release "+k.Service
+	case slices.ContainsFunc(in.Left, is):
+		p.How = "take it back first: " + again
+	default:
+		p.How = "end it first: gapless status shows where it stands"
+	}
+	return p
 }
 
 // untangled holds where no change of this release touches columns of one that

@@ -17,9 +17,15 @@ func decideRollback(in Input) Decision {
 	if d, ok := unfinishedBack(in); ok {
 		return d
 	}
+	if m.Candidate.Zero() && in.Request.Schema == rollout.RevertSchema {
+		return decideRevert(in)
+	}
 	if m.Candidate.Zero() {
-		return end(rollout.Done, "no candidate stands, "+m.Stable.String()+" is stable",
-			"to go back to an older revision, deploy it")
+		hint := "to go back to an older revision, deploy it"
+		if len(Revertible(in)) > 0 {
+			hint = "the schema serves old and new alike, for a mended revision; gapless rollback --schema revert takes its change back, too"
+		}
+		return end(rollout.Done, "no candidate stands, "+m.Stable.String()+" is stable", hint)
 	}
 	reason := in.Request.Reason
 	if reason == "" {

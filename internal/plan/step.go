@@ -17,12 +17,22 @@ type Step interface {
 // Open begins a rollout's record.
 type Open struct{ Opened rollout.Opened }
 
-// Migrate runs one step of a change, after which the change is in State.
+// Migrate runs one step of a change, during which the change is in state Before
+// and after which it is in State.
 type Migrate struct {
-	Change change.Change
-	Step   change.Step
-	State  rollout.ChangeState
+	Change        change.Change
+	Step          change.Step
+	Before, State rollout.ChangeState
+	// New is set where the record does not hold the change yet.
+	New bool
 }
+
+// Claim says in the database what the service uses.
+type Claim struct{ Uses []change.Use }
+
+// Look finds out what is left of changes in the schema. It is asked for once all
+// traffic is back: a database that does not answer delays no way back.
+type Look struct{ Changes []change.Change }
 
 // Verify checks that old and new form agree.
 type Verify struct {
@@ -102,6 +112,14 @@ func (Open) Name() string { return "open the rollout" }
 
 // Name implements Step.
 func (s Migrate) Name() string { return "change " + s.Change.ID + ": " + s.Step.ID }
+
+// Name implements Step.
+func (s Claim) Name() string {
+	return "say what the service uses of " + count(len(s.Uses), "table", "tables")
+}
+
+// Name implements Step.
+func (Look) Name() string { return "look what the schema has of the rollout" }
 
 // Name implements Step.
 func (s Verify) Name() string { return "change " + s.Change.ID + ": verify" }

@@ -157,6 +157,10 @@ func (v View) stage() string {
 	switch changes := v.changes(); {
 	case changes.any(rollout.Contracting):
 		return cand + " is released; the old form is being removed from the schema"
+	case changes.any(rollout.Restoring):
+		return cand + " is released; the old form is being brought back into the schema"
+	case changes.any(rollout.Hidden):
+		return cand + " is released; the schema hides the old form"
 	case changes.all(rollout.Contracted):
 		return cand + " is released, and the schema has the new form only"
 	case changes.any(rollout.Expanded):
@@ -203,7 +207,7 @@ func (v View) trouble(p *Page) {
 		return
 	}
 	// A phase that took the candidate back has said so already.
-	said := s.WentBack && e.Outcome == rollout.Stopped
+	said := s.WentBack && e.Outcome == rollout.Stopped && v.lastEnded() != rollout.Rollback
 	switch e.Outcome {
 	case rollout.NeedsPerson:
 		p.fact("Needs a person", say("%s", e.Reason))
@@ -219,6 +223,16 @@ func (v View) trouble(p *Page) {
 		return
 	}
 	p.fact("Do", say("%s", e.Hint))
+}
+
+// lastEnded is the phase that ended last.
+func (v View) lastEnded() rollout.Phase {
+	for _, e := range slices.Backward(v.Record.Entries) {
+		if e.Kind == rollout.KindEnded {
+			return e.Phase
+		}
+	}
+	return ""
 }
 
 // serving says what users get now: as seen, else as recorded.

@@ -21,6 +21,8 @@ type changeView struct {
 	filled, verified, archived *change.Evidence
 	kept                       int64
 	dropped                    []string
+	// back is set where expand was taken back.
+	back bool
 }
 
 type changeViews []changeView
@@ -39,7 +41,8 @@ func (v View) changes() changeViews {
 	}
 	all := make(changeViews, len(ids))
 	for i, id := range ids {
-		all[i] = changeView{id: id, state: v.State.ChangeOf(id)}
+		p, known := v.State.Changes[id]
+		all[i] = changeView{id: id, state: v.State.ChangeOf(id), back: known && p.State == rollout.Absent}
 		for _, e := range v.Record.Entries {
 			all[i].read(e)
 		}
@@ -57,7 +60,13 @@ func (c *changeView) read(e rollout.Entry) {
 		return // shown in the table of phases
 	}
 	m, ok := data.(*rollout.Migrated)
-	if !ok || m.Change != c.id || len(m.Evidence) == 0 {
+	if !ok || m.Change != c.id {
+		return
+	}
+	if e.Phase == rollout.Restore && m.State == rollout.Expanded { // what was dropped is there again
+		c.dropped, c.archived = nil, nil
+	}
+	if len(m.Evidence) == 0 {
 		return
 	}
 	ev := new(change.Evidence)
@@ -91,10 +100,18 @@ func (cs changeViews) note() string {
 	switch {
 	case len(cs) == 0:
 		return ""
+	case cs.any(rollout.Reverting):
+		return "the schema is being taken back, the old form is untouched"
+	case cs.any(rollout.Restoring):
+		return "the old form is being brought back into the schema"
+	case cs.all(rollout.Absent) && slices.ContainsFunc(cs, func(c changeView) bool { return c.back }):
+		return "the schema is as it was before"
 	case cs.all(rollout.Absent):
 		return "schema unchanged"
 	case cs.any(rollout.Contracting):
 		return "the old form is being removed from the schema"
+	case cs.any(rollout.Hidden):
+		return "the old form is hidden, nothing is lost"
 	case cs.all(rollout.Contracted):
 		return "the schema has the new form only"
 	case cs.all(rollout.Expanded):
@@ -124,10 +141,18 @@ func (v View) schema() part {
 		if f := c.verified; f != nil {
 			unmapped, lossy = count(f.Unmapped), count(f.Lossy)
 		}
-		t.rows = append(t.rows, cells(c.id, string(c.state), rows, rate, count(c.kept), unmapped, lossy))
+		t.rows = append(t.rows, cells(c.id, c.named(), rows, rate, count(c.kept), unmapped, lossy))
 		p.lines = append(p.lines, c.remarks()...)
 	}
 	return p
+}
+
+// named is the change's state, for people.
+func (c changeView) named() string {
+	if c.back {
+		return "taken back"
+	}
+	return string(c.state)
 }
 
 // remarks says what the numbers of a change mean, where they are not zero.
@@ -153,7 +178,11 @@ func (c changeView) remarks() []text {
 		}
 	}
 	if a := c.archived; a != nil {
-		add("%s archived in %s, checksum %s.", of(a.ArchiveRows, "row"), a.ArchiveTable, clip(a.ArchiveSum, 17))
+		line := fmt.Sprintf("%s archived in %s", of(a.ArchiveRows, "row"), a.ArchiveTable)
+		if a.ArchiveSum != "" {
+			line += ", checksum " + clip(a.ArchiveSum, 17)
+		}
+		add("%s.", line)
 	}
 	if len(c.dropped) > 0 {
 		add("dropped: %s.", strings.Join(c.dropped, ", "))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
@@ -14,6 +15,10 @@ type StatusView struct {
 	Drift string
 	// Lost says why there is no record, where there should be one.
 	Lost string
+	// Has is what gapless has in the database; nil where it was not looked at, and
+	// Unseen says why it could not be.
+	Has    *change.Inventory
+	Unseen string
 }
 
 // Status sets the record and reality side by side and marks where they differ.
@@ -32,8 +37,12 @@ func Status(v StatusView) Page {
 	if v.Drift != "" {
 		first = append(first, fact{"Changed by others", say("%s; only rollback goes on", v.Drift)})
 	}
+	if v.Unseen != "" {
+		first = append(first, fact{"Database", say("could not be looked at: %s", v.Unseen)})
+	}
 	p.facts = append(first, p.facts...)
 	p.parts = append([]part{v.sideBySide()}, p.parts...)
+	p.part(v.database())
 	return p
 }
 
@@ -98,9 +107,43 @@ func (v StatusView) pairs() []pair {
 		pairs = append(pairs, pair{"Also managed by", "", m})
 	}
 	for _, c := range v.changes() {
-		pairs = append(pairs, pair{"Change " + c.id, string(c.state), ""})
+		pairs = append(pairs, pair{"Change " + c.id, string(c.state), v.stands(c.id)})
 	}
 	return pairs
+}
+
+// stands is the state of a change in the database; empty where that was not
+// looked at.
+func (v StatusView) stands(id string) string {
+	if v.Has == nil {
+		return ""
+	}
+	k, there := v.Has.Change(id)
+	if !there {
+		return string(rollout.Absent)
+	}
+	return string(k.State)
+}
+
+// database tells what gapless has in the database: the changes of all services
+// that have not come to their end, and who claims what.
+func (v StatusView) database() part {
+	if v.Has == nil {
+		return part{}
+	}
+	t := table{head: []string{"Service", "Holds", "By", "Since"}, right: make([]bool, 4)}
+	for _, k := range v.Has.Changes {
+		if k.Open() {
+			t.rows = append(t.rows, cells(k.Service, change.Columned(k.Columns, k.Table), fmt.Sprintf("change %s, %s", k.ID, k.State), at(k.Since)))
+		}
+	}
+	for _, c := range v.Has.Claims {
+		t.rows = append(t.rows, cells(c.Service, change.Columned(c.Columns, c.Table), "claim of rollout "+c.Rollout, at(c.Since)))
+	}
+	if len(t.rows) == 0 {
+		return part{}
+	}
+	return part{heading: "Who holds what in the database", table: &t}
 }
 
 // stable and candidate are as the record leaves them: a settled rollout has

@@ -180,8 +180,13 @@ func (t *turn) begin(d rollout.Began, did func(string, ...any)) {
 // migrated counts the steps of one change until it has reached a state.
 func (t *turn) migrated(d rollout.Migrated) {
 	line := fmt.Sprintf("change %s: step %s done", d.Change, d.Step)
-	if d.State == rollout.Expanded || d.State == rollout.Contracted {
+	switch {
+	case t.phase == rollout.Restore && d.State == rollout.Expanded:
+		line = fmt.Sprintf("old form of change %s brought back", d.Change)
+	case d.State == rollout.Expanded, d.State == rollout.Contracted, d.State == rollout.Hidden:
 		line = fmt.Sprintf("change %s %s", d.Change, d.State)
+	case d.State == rollout.Absent:
+		line = fmt.Sprintf("change %s taken back", d.Change)
 	}
 	if n := len(t.did) - 1; n >= 0 && strings.HasPrefix(t.did[n], "change "+d.Change+":") {
 		t.did[n] = line

@@ -19,6 +19,9 @@ func (v View) wayBack() text {
 	case rollout.BackInBatches:
 		return backInBatches(stable)
 	case rollout.BackByLaunch:
+		if cs := v.changes(); cs.any(rollout.Hidden) || cs.any(rollout.Restoring) {
+			return say("minutes: %s; then ", why).code("gapless deploy --revision " + s.Opening.Stable.ID)
+		}
 		return say("minutes: %s must be started again, ", stable).code("gapless deploy --revision " + s.Opening.Stable.ID)
 	case rollout.NoWayBack:
 	}

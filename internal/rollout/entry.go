@@ -49,7 +49,10 @@ type Opened struct {
 	Config  File   `json:"config"`
 	Changes []File `json:"changes,omitempty"`
 	// Owed are changes of earlier rollouts whose contract is still to come.
-	Owed       []File `json:"owed,omitempty"`
+	Owed []File `json:"owed,omitempty"`
+	// Left are changes of earlier rollouts that went back, which the schema
+	// still has something of.
+	Left       []File `json:"left,omitempty"`
 	Intent     string `json:"intent"`
 	PlanDigest string `json:"plan_digest"`
 	// Commit is the one that brought the revision; empty outside of a workflow.
@@ -86,6 +89,9 @@ type Migrating struct {
 	Digest string      `json:"digest"`
 	Step   string      `json:"step"`
 	State  ChangeState `json:"state"`
+	// File is set where the record did not hold the change before: one of an
+	// earlier rollout that is restored.
+	File *File `json:"file,omitempty"`
 }
 
 // Migrated holds what a step of a change did.

@@ -25,6 +25,8 @@ var (
 	ErrNotFound = errors.New("no record is stored")
 	// ErrInput: the caller got something wrong; nothing was tried.
 	ErrInput = errors.New("bad input")
+	// ErrBusy: somebody else is at work.
+	ErrBusy = errors.New("somebody else is at work")
 	// ErrForked: two records claim the same place.
 	ErrForked = errors.New("the record has two heads")
 )

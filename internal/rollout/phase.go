@@ -19,12 +19,14 @@ const (
 	Hold Phase = "hold"
 	// Adopt takes over a service whose record is lost.
 	Adopt Phase = "adopt"
+	// Restore brings back what contract hid or dropped.
+	Restore Phase = "restore"
 )
 
 // Phases lists them: in the order in which a release runs them, then those
 // that steer it.
 func Phases() []Phase {
-	return []Phase{Plan, Expand, Deploy, Promote, Tick, Retire, Contract, Rollback, Hold, Adopt}
+	return []Phase{Plan, Expand, Deploy, Promote, Tick, Retire, Contract, Rollback, Hold, Adopt, Restore}
 }
 
 // Stage is the state of a rollout.
@@ -54,13 +56,14 @@ type StageRow struct {
 }
 
 // Stages is the rollout's state machine. A phase that changes nothing (plan)
-// is allowed anywhere; contract follows the change's own machine; adopt is for
-// a service without a record, and so without a stage. Promote is
+// is allowed anywhere; contract and restore follow the change's own machine, and
+// so does what rollback does once the traffic is back; adopt is for a service
+// without a record, and so without a stage. Promote is
 // allowed when live, so that a bake at 100 % which was cut short goes on; of a
 // rolling update it is deploy that goes on, see Strategy.Goes.
 func Stages() []StageRow {
 	return []StageRow{
-		{StageSettled, []Phase{Expand, Deploy, Contract}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
+		{StageSettled, []Phase{Expand, Deploy, Contract, Restore}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
 		{StageOpen, []Phase{Expand, Deploy, Tick, Rollback, Hold}, []Stage{StageOpen, StageStanding, StageRolling, StageSettled}},
 		{StageRolling, []Phase{Deploy, Tick, Rollback, Hold}, []Stage{StageRolling, StageLive, StageSettled}},
 		{StageStanding, []Phase{Deploy, Promote, Tick, Rollback, Hold}, []Stage{StageStanding, StageExposed, StageLive, StageSettled}},
@@ -116,17 +119,29 @@ type ChangeRow struct {
 }
 
 // ChangeMoves is the change's state machine. After the first drop the only
-// way is forward, so nothing leads back from Contracting.
+// way is forward, so nothing leads back from Contracting; what is Contracted
+// comes back out of the archive.
 func ChangeMoves() []ChangeRow {
 	return []ChangeRow{
 		{Absent, Expand, Expanding},
 		{Expanding, Expand, Expanding},
 		{Expanding, Expand, Expanded},
 		{Expanded, Expand, Expanded},
+		{Expanding, Rollback, Reverting},
+		{Expanded, Rollback, Reverting},
+		{Reverting, Rollback, Reverting},
+		{Reverting, Rollback, Absent},
+		{Expanded, Contract, Hidden},
+		{Hidden, Contract, Hidden},
+		{Hidden, Contract, Contracting},
+		{Hidden, Restore, Restoring},
 		{Expanded, Contract, Contracting},
 		{Contracting, Contract, Contracting},
 		{Contracting, Contract, Contracted},
 		{Contracted, Contract, Contracted},
+		{Contracted, Restore, Restoring},
+		{Restoring, Restore, Restoring},
+		{Restoring, Restore, Expanded},
 	}
 }
 
@@ -134,6 +149,21 @@ func ChangeMoves() []ChangeRow {
 func (s ChangeState) May(by Phase, next ChangeState) bool {
 	return slices.Contains(ChangeMoves(), ChangeRow{s, by, next})
 }
+
+// Stands reports whether something of a change is in the schema besides what
+// was there before it, and besides what its contract left.
+func (s ChangeState) Stands() bool { return s != "" && s != Absent && s != Contracted }
+
+// SchemaOnBack is what a way back does about the schema.
+type SchemaOnBack string
+
+// What a way back does about the schema.
+const (
+	// KeepSchema leaves it as it is: it serves both revisions.
+	KeepSchema SchemaOnBack = "keep"
+	// RevertSchema takes back what expand made, once the candidate is gone.
+	RevertSchema SchemaOnBack = "revert"
+)
 
 // WayBack says how long the way back to stable is.
 type WayBack string

@@ -43,6 +43,8 @@ type State struct {
 	// in force upon themselves.
 	Accepted bool
 	Changes  map[string]ChangeProgress
+	// Restored are changes of earlier rollouts that were brought back here.
+	Restored []File
 	// Pending is the act begun whose end is not in the record.
 	Pending Data
 	// Begun is the phase that has not ended, nil between phases.
@@ -67,7 +69,9 @@ type ChangeProgress struct {
 	State ChangeState
 	// Digest is the SHA-256 of the change's bytes as it was begun.
 	Digest string
-	// Steps holds the evidence of each step that is done.
+	// Since is when it came into this state.
+	Since time.Time
+	// Steps holds the evidence of each step that is done, and not undone.
 	Steps map[string]json.RawMessage
 }
 
@@ -99,10 +103,13 @@ func (s *State) apply(e Entry) error {
 		s.begin(e, d)
 	case *Migrating:
 		s.Pending = d
-		return s.migrate(e.Phase, d.Change, d.Digest, d.State, "", nil)
+		if d.File != nil {
+			s.Restored = append(s.Restored, *d.File)
+		}
+		return s.migrate(e, Migrated{Change: d.Change, Digest: d.Digest, State: d.State})
 	case *Migrated:
 		s.Pending = nil
-		return s.migrate(e.Phase, d.Change, d.Digest, d.State, d.Step, d.Evidence)
+		return s.migrate(e, *d)
 	case *Launching:
 		s.Pending = d
 	case *Launched:
@@ -219,32 +226,45 @@ func (s *State) weigh(to Weight, inForce time.Time) {
 	}
 }
 
-func (s *State) migrate(by Phase, id, digest string, next ChangeState, step string, evidence json.RawMessage) error {
-	p, ok := s.Changes[id]
+// migrate enters what became of a change.
+func (s *State) migrate(e Entry, d Migrated) error {
+	p, ok := s.Changes[d.Change]
 	if !ok {
-		p = ChangeProgress{State: inherited(by), Steps: map[string]json.RawMessage{}}
+		p = ChangeProgress{State: inherited(e.Phase), Steps: map[string]json.RawMessage{}}
 	}
-	if !p.State.May(by, next) {
-		return fmt.Errorf("change %s cannot pass from %s to %s by %s", id, p.State, next, by)
+	if !p.State.May(e.Phase, d.State) {
+		return fmt.Errorf("change %s cannot pass from %s to %s by %s", d.Change, p.State, d.State, e.Phase)
 	}
-	p.State, p.Digest = next, digest
-	if step != "" {
-		p.Steps[step] = evidence
+	if p.State != d.State {
+		p.Since = e.At
 	}
-	s.Changes[id] = p
+	p.State, p.Digest = d.State, d.Digest
+	switch {
+	case d.Step == "":
+	case e.Phase == Rollback && d.State == Absent, e.Phase == Restore && d.State == Expanded: // the way there may be gone once more
+		p.Steps = map[string]json.RawMessage{}
+	default:
+		p.Steps[d.Step] = d.Evidence
+	}
+	s.Changes[d.Change] = p
 	return nil
 }
 
-// inherited is the state in which a change enters a record: one that an
-// earlier rollout expanded is contracted here.
+// inherited is the state in which a change of an earlier rollout enters a
+// record, by the phase that takes it further.
 func inherited(by Phase) ChangeState {
-	if by == Contract {
+	switch by {
+	case Contract, Rollback:
 		return Expanded
+	case Restore:
+		return Contracted
+	default:
+		return Absent
 	}
-	return Absent
 }
 
-// settle ends the rollout; only contract writes to its record after that.
+// settle ends the rollout; only what goes by the change's own machine writes to
+// its record after that.
 func (s *State) settle(at time.Time) error {
 	if err := s.enter(StageSettled); err != nil {
 		return err
@@ -274,10 +294,8 @@ func (s State) ChangeOf(id string) ChangeState {
 
 // WayBack says how long the way back is, and why when there is none.
 func (s State) WayBack() (WayBack, string) {
-	for _, id := range slices.Sorted(maps.Keys(s.Changes)) {
-		if p := s.Changes[id]; p.State == Contracting || p.State == Contracted {
-			return NoWayBack, "change " + id + " dropped the old form; it is archived, see restore"
-		}
+	if way, why := s.wayBackOfSchema(); way != "" {
+		return way, why
 	}
 	if s.Adopted {
 		return BackByLaunch, "the record before it is lost; an older revision is a new release"
@@ -302,6 +320,25 @@ func (s State) WayBack() (WayBack, string) {
 		}
 	}
 	return BackByLaunch, "the old revision was stopped and must be started again"
+}
+
+// wayBackOfSchema says where a change keeps the old revision from running; empty
+// where none does.
+func (s State) wayBackOfSchema() (way WayBack, why string) {
+	for _, id := range slices.Sorted(maps.Keys(s.Changes)) {
+		switch s.Changes[id].State {
+		case Contracting:
+			return NoWayBack, "change " + id + " is dropping the old form, which is archived"
+		case Contracted:
+			return NoWayBack, "change " + id + " dropped the old form; gapless restore " + id + " brings it back out of the archive"
+		case Hidden:
+			way, why = BackByLaunch, "change "+id+" hides the old form: gapless restore "+id+" comes first, an instant"
+		case Restoring:
+			way, why = BackByLaunch, "the old form of change "+id+" is being brought back: gapless restore "+id+" ends that first"
+		case Absent, Expanding, Expanded, Reverting:
+		}
+	}
+	return way, why
 }
 
 // Decode gives the entry's data in its own type, as a pointer.

@@ -218,7 +218,7 @@ func TestRollbackIsAlwaysAllowed(t *testing.T) {
 
 func TestStageTable(t *testing.T) {
 	allowed := map[rollout.Stage][]rollout.Phase{
-		rollout.StageSettled:  {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Contract},
+		rollout.StageSettled:  {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Contract, rollout.Restore},
 		rollout.StageOpen:     {rollout.Plan, rollout.Expand, rollout.Deploy, rollout.Tick, rollout.Rollback, rollout.Hold},
 		rollout.StageRolling:  {rollout.Plan, rollout.Deploy, rollout.Tick, rollout.Rollback, rollout.Hold},
 		rollout.StageStanding: {rollout.Plan, rollout.Deploy, rollout.Promote, rollout.Tick, rollout.Rollback, rollout.Hold},
@@ -238,11 +238,65 @@ func TestStageTable(t *testing.T) {
 	}
 }
 
+// A change that goes back begins anew: nothing that was done before counts, also
+// where it goes back in a record that it was not expanded in.
+func TestAChangeGoesBackAndBeginsAnew(t *testing.T) {
+	step := func(p rollout.Phase, name string, before, after rollout.ChangeState) []entry {
+		return []entry{
+			{p, rollout.Migrating{Change: "a", Step: name, State: before}},
+			{p, rollout.Migrated{Change: "a", Step: name, State: after}},
+		}
+	}
+	for name, c := range map[string]struct {
+		steps [][]entry
+		want  rollout.ChangeState
+		left  int // steps that count
+		back  rollout.WayBack
+	}{
+		"half expanded, half taken back": {
+			[][]entry{step("expand", "prepare", "expanding", "expanding"), {takenBack}, step("rollback", "turn", "reverting", "reverting")}, rollout.Reverting, 2, rollout.BackByLaunch,
+		},
+		"taken back": {
+			[][]entry{step("expand", "prepare", "expanding", "expanded"), {takenBack}, step("rollback", "reverted", "reverting", "absent")}, rollout.Absent, 0, rollout.BackByLaunch,
+		},
+		"taken back in a later record": {
+			[][]entry{{takenBack}, step("rollback", "reverted", "reverting", "absent")}, rollout.Absent, 0, rollout.BackByLaunch,
+		},
+		"hidden": {
+			[][]entry{{launched, exposed, live, settled}, step("contract", "hide", "hidden", "hidden")}, rollout.Hidden, 1, rollout.BackByLaunch,
+		},
+		"hidden and brought back": {
+			[][]entry{{launched, exposed, live, settled}, step("contract", "hide", "hidden", "hidden"), step("restore", "unhide", "restoring", "expanded")}, rollout.Expanded, 0, rollout.BackByLaunch,
+		},
+		"dropped, brought back in a later record, dropped again": {
+			[][]entry{{launched, exposed, live, settled}, step("restore", "return", "restoring", "restoring"), step("restore", "returned", "restoring", "expanded"), step("contract", "drop", "contracting", "contracted")},
+			rollout.Contracted, 1, rollout.NoWayBack,
+		},
+	} {
+		entries := []entry{open}
+		for _, s := range c.steps {
+			entries = append(entries, s...)
+		}
+		s, err := folded(t, entries...)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		back, why := s.WayBack()
+		if p := s.Changes["a"]; p.State != c.want || len(p.Steps) != c.left || back != c.back {
+			t.Errorf("%s: %s after %d steps, way back %s (%s); want %s after %d, %s", name, p.State, len(p.Steps), back, why, c.want, c.left, c.back)
+		}
+	}
+}
+
 // The first drop is the point of no return: no phase takes a change back.
 func TestNothingLeadsBackFromContracting(t *testing.T) {
 	before := []rollout.ChangeState{rollout.Absent, rollout.Expanding, rollout.Expanded}
 	for _, from := range []rollout.ChangeState{rollout.Contracting, rollout.Contracted} {
 		for _, p := range rollout.Phases() {
+			if p == rollout.Restore && from == rollout.Contracted && from.May(p, rollout.Restoring) {
+				continue // by way of the archive
+			}
 			for _, to := range before {
 				if from.May(p, to) {
 					t.Errorf("%s may go from %s to %s", p, from, to)

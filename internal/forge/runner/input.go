@@ -40,6 +40,8 @@ const (
 	InputAccept            = "accept"
 	InputReason            = "reason"
 	InputSupersede         = "supersede"
+	InputSchema            = "schema"
+	InputChange            = "change"
 	InputDryRun            = "dry-run"
 	InputMaxRate           = "max-rate"
 	InputState             = "state"
@@ -79,6 +81,14 @@ func whatToDo() []Input {
 		{
 			Name: InputMaxRate, Flag: "max-rate", For: []rollout.Phase{rollout.Expand},
 			Description: "The most rows a second that the backfill writes, over what the config says; 0 is no bound.",
+		},
+		{
+			Name: InputSchema, Flag: "schema", For: []rollout.Phase{rollout.Rollback},
+			Description: "What a rollback does about the schema: `keep` it, which serves both revisions, or `revert` what expand made, once the candidate is gone. Without it, `keep`.",
+		},
+		{
+			Name: InputChange, For: []rollout.Phase{rollout.Restore, Can},
+			Description: "The change that restore brings back, named as its file is without the extension.",
 		},
 		{
 			Name: InputDryRun, Boolean: true, Default: "false", For: rollout.Phases()[1:],
