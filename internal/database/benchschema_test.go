@@ -21,6 +21,7 @@ var (
 	benchRows   = flag.Int("schema-rows", 1_000_000, "rows of the tables that are filled")
 	benchLong   = flag.Bool("schema-long", false, "fill ten times as many rows too, once")
 	benchOnly   = flag.String("schema-only", "", "measure these alone, by commas: backfill, trigger, latency")
+	benchShapes = flag.String("schema-shapes", "narrow,wide", "fill tables of these shapes")
 	benchWrite  = flag.String("schema-write", "", "write the table into this file, between its markers; else print it")
 )
 
@@ -172,11 +173,8 @@ func (b *bench) backfills() {
 	if *benchLong {
 		sizes = append(sizes, 10**benchRows)
 	}
-	for _, wide := range []bool{false, true} {
-		shape := "narrow"
-		if wide {
-			shape = "wide"
-		}
+	for shape := range strings.SplitSeq(*benchShapes, ",") {
+		wide := shape == "wide"
 		rates := map[int]float64{}
 		for i, rows := range sizes {
 			rounds := *benchRounds
