@@ -72,9 +72,14 @@ func (w work) turnBack(ctx context.Context) (change.Evidence, error) {
 	}
 	for _, o := range w.change.Contract {
 		if o.SQL != nil && strings.TrimSpace(o.SQL.Undo) == "" {
-			reasons = append(reasons, "its contract ran plain SQL without undo")
+			reasons = append(reasons, "its contract ran plain SQL, which is not taken back")
 		}
 	}
+	keys, err := w.blockingKeys(ctx)
+	if err != nil {
+		return e, err
+	}
+	reasons = append(reasons, keys...)
 	if len(reasons) > 0 {
 		return e, &RefusedError{Change: w.change.ID, Reasons: reasons, Remedy: "bring the old form back by a change of its own"}
 	}

@@ -7,6 +7,7 @@
 package lifecycletest
 
 import (
+	"errors"
 	"maps"
 	"testing"
 	"time"
@@ -80,7 +81,15 @@ func (c *cell) live(t *testing.T) {
 		t.Errorf("verify: %v %+v", err, e)
 	}
 	c.contract(t, news)
-	if len(change.ContractSteps(c.c)) > 0 && !c.o.final && !testing.Short() {
+	switch steps := change.RestoreSteps(c.c); {
+	case len(steps) == 0 || testing.Short():
+	case c.o.final != nil && c.o.final(c.k, serverMajor(t)):
+		var refused *database.RefusedError
+		if _, err := c.db.Apply(t.Context(), c.c, steps[0], nil); !errors.As(err, &refused) {
+			t.Errorf("what cannot be taken back: %v", err)
+		}
+		play(t, 10, news)
+	default:
 		c.restore(t, olds, news)
 		c.contract(t, news)
 	}

@@ -16,8 +16,9 @@ type operation struct {
 	change  string         // template: the change file without name, table and accept
 	table   string         // template: the change's table, by default the one of the kind
 	creates bool           // the application's role is granted what it creates
-	final   bool           // what contract does is not taken back
-	lasting string         // how lines of the catalog begin that its way back leaves
+	// final tells where what contract does is not taken back; nil for nowhere.
+	final   func(k kind, major int) bool
+	lasting string // how lines of the catalog begin that its way back leaves
 
 	old, new revision
 	sync     *mapping // what keeps the two in step; nil for nothing
