@@ -174,7 +174,7 @@ type AddEnumValue struct {
 // SQL is plain SQL. Each statement runs in a transaction of its own.
 type SQL struct {
 	Run  string `yaml:"run,required" json:"run" jsonschema:"minLength=1,description=The statements"`
-	Undo string `yaml:"undo" json:"undo,omitempty" jsonschema:"description=In expand: the statements that take them back\\, or none where there is nothing to take back"`
+	Undo string `yaml:"undo" json:"undo,omitempty" jsonschema:"description=The statements that take them back\\, or none where there is nothing to take back; expand needs it\\, contract only for restore"`
 }
 
 // NothingToUndo stands for SQL.Undo where there is nothing to take back.

@@ -85,9 +85,6 @@ func (r *reviewer) sql(path string, where list, s SQL) {
 	if where == inExpand && strings.TrimSpace(s.Undo) == "" && r.doc.Has(path+".run") {
 		r.refuse(path, "sql in expand needs undo: the way back must be known before anything is done", `give the statements that take it back, or "undo: none" where there is nothing to take back`)
 	}
-	if where == inContract && s.Undo != "" {
-		r.refuse(path+".undo", "what contract does is not taken back", "leave undo out")
-	}
 	stage := lint.Expand
 	if where == inContract {
 		stage = lint.Contract
