@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -246,10 +247,17 @@ func (w work) drop(ctx context.Context, r relation) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
-	if _, err := w.named(ctx, w.s, r, true); err != nil {
+	hanging, err := w.named(ctx, w.s, r, true)
+	if err != nil {
 		return e, err
 	}
-	if err := w.last(ctx, a, func(tx pgx.Tx) error { return w.end(ctx, tx, a, r, &e) }); err != nil {
+	tables := 1
+	for _, d := range hanging { // a foreign key's other table is locked, too
+		if d.Kind == "constraint" && strings.Contains(d.Definition, " FOREIGN KEY ") {
+			tables++
+		}
+	}
+	if err := w.last(ctx, a, tables, func(tx pgx.Tx) error { return w.end(ctx, tx, a, r, &e) }); err != nil {
 		return e, err
 	}
 	return w.db.seal(ctx, w.s, w.change)
@@ -263,14 +271,17 @@ const (
 )
 
 // last ends an archive: the last captured rows are copied while nobody writes,
-// and in the same transaction the columns go.
-func (w work) last(ctx context.Context, a *archiver, end func(pgx.Tx) error) error {
+// and in the same transaction the columns go. So many tables are locked.
+func (w work) last(ctx context.Context, a *archiver, tables int, end func(pgx.Tx) error) error {
 	t := a.t.ident()
 	err := w.db.retry(ctx, w.s, "table "+t, w.s.options.LockTimeout, func() error {
 		if err := a.drain(ctx, fewKeys); err != nil { // while nobody waits
 			return err
 		}
 		return pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
+			if err := w.share(ctx, tx, tables); err != nil {
+				return err
+			}
 			if _, err := tx.Exec(ctx, fmt.Sprintf(`lock table %s in access exclusive mode`, t)); err != nil {
 				return fmt.Errorf("lock %s: %w", t, err)
 			}

@@ -67,6 +67,11 @@ func (w work) turnBack(ctx context.Context) (change.Evidence, error) {
 			reasons = append(reasons, "its archive is gone, so that no old value could be brought back")
 		default:
 			reasons = append(reasons, archive.unfit...)
+			firing, err := w.firing(ctx)
+			if err != nil {
+				return e, err
+			}
+			reasons = append(reasons, firing...)
 			e.ArchiveTable = archive.table.ident()
 		}
 	}
@@ -96,6 +101,19 @@ func (w work) turnBack(ctx context.Context) (change.Evidence, error) {
 		}
 		return finish(ctx, tx, w.change.ID, e)
 	})
+}
+
+// firing tells of triggers of the application that would fire for the rows that
+// are filled again.
+func (w work) firing(ctx context.Context) ([]string, error) {
+	t, err := w.table(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var facts change.Facts
+	i := inspector{db: w.db, s: w.s, c: w.change, t: t, st: w.standing, facts: &facts}
+	err = i.firing(ctx, w.change.Dropped())
+	return facts.Refusals, err
 }
 
 // forgetSteps notes that steps are not done any more.

@@ -190,6 +190,13 @@ func TestAnArchiveThatExpiredBringsNothingBack(t *testing.T) {
 	if !one[bool](t, s, `select to_regclass($1) is not null`, e.ArchiveTable) {
 		t.Fatal("it went too early")
 	}
+	var refused *database.RefusedError
+	s.exec(t, `create function touch() returns trigger language plpgsql as $$ begin return new; end $$;
+		create trigger touch before update on address for each row execute function touch()`)
+	if _, err := s.db.Apply(t.Context(), c, change.RestoreSteps(c)[0], nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "touch") {
+		t.Errorf("a trigger that would fire for every row: %v", err)
+	}
+	s.exec(t, `drop trigger touch on address`)
 	s.exec(t, `update gapless.archive set expires_at = now() - interval '1 second'`)
 	reader := s.connect(t)
 	if _, err := reader.Exec(t.Context(), `begin; select count(*) from `+e.ArchiveTable); err != nil {
@@ -203,7 +210,6 @@ func TestAnArchiveThatExpiredBringsNothingBack(t *testing.T) {
 	if one[bool](t, s, `select to_regclass($1) is not null or exists (select from gapless.kept)`, e.ArchiveTable) {
 		t.Error("what expired is still there")
 	}
-	var refused *database.RefusedError
 	if _, err := s.db.Apply(t.Context(), c, change.RestoreSteps(c)[0], nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "archive is gone") {
 		t.Errorf("%v", err)
 	}

@@ -152,8 +152,11 @@ func (i *inspector) fills() []string {
 // triggers looks at the application's triggers, the table's and those of its
 // partitions: whether they undo the sync trigger's work, or fire for the
 // backfill.
-func (i *inspector) triggers(ctx context.Context) error {
-	fills := i.fills()
+func (i *inspector) triggers(ctx context.Context) error { return i.firing(ctx, i.fills()) }
+
+// firing looks at the triggers where rows that are there get values in some
+// columns.
+func (i *inspector) firing(ctx context.Context, fills []string) error {
 	rows, err := i.s.Query(ctx, `
 		select t.tgname::text, t.tgtype & 2 <> 0, t.tgtype & 1 <> 0, t.tgtype & 16 <> 0, t.tgtype & 4 <> 0, t.tgrelid::regclass::text,
 		       coalesce(array(select a.attname::text from unnest(t.tgattr::int2[]) n join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = n), '{}')

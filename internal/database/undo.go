@@ -176,7 +176,7 @@ func (w work) dropAdded(ctx context.Context, t table, drops []string, e change.E
 	if a.name == "" || len(t.key) == 0 {
 		return w.db.inTransaction(ctx, w.s, "table "+t.ident(), end)
 	}
-	return w.last(ctx, a, end)
+	return w.last(ctx, a, 1, end)
 }
 
 // moveKept puts what sync set aside beside the archive, some at a time, so that
