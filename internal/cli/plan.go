@@ -21,11 +21,18 @@ type planCmd struct {
 	revisionFlag
 	supersedeFlag
 	meantFlags
+	rehearseFlags
 }
 
 // Run shows what a release would do.
 func (c *planCmd) Run(ctx context.Context, env *environment) error {
 	if env.job != nil && env.job.ofFork() {
+		if c.wanted() {
+			return &inputError{
+				errors.New("nothing is rehearsed for a pull request from another repository: it is given no access to a database"),
+				"plan without --rehearse goes by the files alone",
+			}
+		}
 		return env.planUnseen(c.Revision)
 	}
 	r, err := env.compose()
@@ -40,12 +47,17 @@ func (c *planCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return &blindError{rollout.Plan, err}
 	}
+	rehearsals, err := c.rehearse(ctx, env, r, &p)
+	if err != nil {
+		return err
+	}
 	for _, pre := range p.Unmet {
 		if env.status == exitDone {
 			env.status = statusOf(pre.Else)
 		}
 	}
 	v := planView(r.cfg, p)
+	showRehearsals(&v, rehearsals)
 	if env.job != nil {
 		env.job.annotatePlan(env.commands.Config, v, p)
 		if !env.job.ofPullRequest() { // there nothing waits in this run

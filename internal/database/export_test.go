@@ -25,5 +25,8 @@ func (db *DB) UndoOperation(ctx context.Context, c change.Change, step change.St
 	return e, err
 }
 
+// WithoutPassword is how a connection string is given to pg_dump.
+func WithoutPassword(text string) string { return withoutPassword(text) }
+
 // Trace shows a tracer every statement from now on.
 func (db *DB) Trace(tracer pgx.QueryTracer) { db.config.Tracer = tracer }

@@ -92,6 +92,26 @@ func Parse(sql string) (Text, error) {
 	return t, nil
 }
 
+// Split parts SQL into its statements by their words alone, so that newer
+// syntax than the grammar's is no fault.
+func Split(sql string) ([]string, error) {
+	tokens, err := scan(sql)
+	if err != nil {
+		return nil, fmt.Errorf("not SQL: %w", err)
+	}
+	t := Text{SQL: sql}
+	for _, token := range tokens {
+		if !token.comment() {
+			t.tokens = append(t.tokens, token)
+		}
+	}
+	var all []string
+	for _, p := range t.pieces() {
+		all = append(all, sql[p.start:p.end])
+	}
+	return all, nil
+}
+
 // read parses as much as it can in one go; of a statement that is not
 // understood it makes one with an error, and goes on behind it.
 func (t *Text) read() {

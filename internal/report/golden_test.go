@@ -104,6 +104,11 @@ func freshPlan() report.PlanView {
 			},
 			Drops:    []string{"column street", "index address_street_idx"},
 			Warnings: []string{"table is published by \"shop\": subscribers need the new columns too"},
+			Rehearsal: &report.PlanRehearsal{Statements: []report.PlanStatement{
+				{Part: "expand", Step: "add_columns", Statement: `alter table "public"."address" add column "street_name" text`, Locks: []string{"access exclusive on public.address"}, Took: 2 * time.Millisecond, Held: 3 * time.Millisecond},
+				{Part: "expand", Step: "sql/1", Statement: "alter table address alter phone type bigint", Locks: []string{"access exclusive on public.address", "share on public.address"}, Rewrites: []string{"public.address"}, Took: 9 * time.Millisecond, Held: 12 * time.Millisecond},
+				{Part: "revert", Step: "undo/create_index/street_name", Statement: `drop index concurrently "public"."address_street_name_idx"`, Held: time.Millisecond},
+			}},
 		}},
 		Lints:  []string{"drain 5s is shorter than the slowest request seen, 7.2s: it would be cut off"},
 		Intent: digest, PlanDigest: strings.Repeat("81f2aa07", 8),

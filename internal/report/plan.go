@@ -71,6 +71,24 @@ type PlanChange struct {
 	// Drops are what contract would remove, Blocks what keeps it from that.
 	Drops, Blocks      []string
 	Warnings, Refusals []string
+	// Rehearsal is nil where there was none.
+	Rehearsal *PlanRehearsal
+}
+
+// PlanRehearsal is what a change did to an empty copy of the schema.
+type PlanRehearsal struct {
+	// Skipped says why there was none of this change.
+	Skipped    string
+	Statements []PlanStatement
+}
+
+// PlanStatement is one statement of a rehearsal.
+type PlanStatement struct {
+	Part, Step, Statement string
+	// Locks are in words; none where they were released before they were seen.
+	Locks, Rewrites []string
+	// Took is how long it ran, Held how long it kept its locks.
+	Took, Held time.Duration
 }
 
 // PlanLock is a step of a change and the lock it takes.
@@ -133,6 +151,7 @@ func Plan(v PlanView) Page {
 	p.part(v.cautions())
 	for _, c := range v.Changes {
 		p.part(c.part())
+		p.part(c.rehearsal())
 	}
 	p.part(v.steps())
 	p.part(v.digests())
@@ -255,6 +274,36 @@ func (c PlanChange) part() part {
 	if len(t.rows) > 0 {
 		p.table = &t
 	}
+	return p
+}
+
+// rehearsal shows the locks and rewrites that were seen.
+func (c PlanChange) rehearsal() part {
+	r := c.Rehearsal
+	if r == nil {
+		return part{}
+	}
+	p := part{heading: fmt.Sprintf("Rehearsal of %s on an empty copy of the schema", c.ID)}
+	if r.Skipped != "" {
+		p.lines = append(p.lines, say("not rehearsed: %s", r.Skipped))
+		return p
+	}
+	t := table{head: []string{"Step", "Statement", "Locks", "Held"}, right: []bool{false, false, false, true}}
+	for _, s := range r.Statements {
+		locks := "gone before they were seen"
+		if len(s.Locks) > 0 {
+			locks = strings.Join(s.Locks, ", ")
+		}
+		if len(s.Rewrites) > 0 {
+			locks += "; rewrites " + strings.Join(s.Rewrites, ", ")
+		}
+		t.rows = append(t.rows, cells(s.Part+" "+s.Step, s.Statement, locks, s.Held.Round(time.Millisecond).String()))
+	}
+	if len(t.rows) == 0 {
+		p.lines = append(p.lines, say("no statement took a lock that holds readers or writers up"))
+		return p
+	}
+	p.table = &t
 	return p
 }
 
