@@ -74,7 +74,7 @@ func TestAServiceClaimsWhatItsRevisionsUse(t *testing.T) {
 	if got := inventory(t, book).Claims[0].Since; !got.Equal(since) {
 		t.Errorf("the same claim is said to be since %s, it was since %s", got, since)
 	}
-	for _, use := range []change.Use{{Table: "adress"}, {Table: "address", Columns: []string{"street", "zip"}}} {
+	for _, use := range []change.Use{{Table: "addresses"}, {Table: "address", Columns: []string{"street", "zip"}}} {
 		if err := book.ClaimUses(t.Context(), "r4", []change.Use{use}); !errors.Is(err, rollout.ErrInput) || rollout.HintOf(err) == "" {
 			t.Errorf("%v: %v", use, err)
 		}

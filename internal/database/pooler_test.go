@@ -39,7 +39,7 @@ func throughPooler(t *testing.T, direct, mode string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().(*net.TCPAddr) //nolint:forcetypeassert,errcheck // that is what it is
+	address := l.Addr().(*net.TCPAddr) //nolint:forcetypeassert // that is what it is
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

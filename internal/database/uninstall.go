@@ -170,9 +170,9 @@ func (u *uninstaller) run(ctx context.Context, dropArchives bool) error {
 // keep moves the archives, and what tells of them, out of the schema that goes;
 // where there are none, nothing.
 func (u *uninstaller) keep(ctx context.Context) error {
-	var any bool
-	err := u.tx.QueryRow(ctx, `select exists (select from gapless.archive) or exists (select from gapless.kept)`).Scan(&any)
-	if err != nil || !any {
+	var archived bool
+	err := u.tx.QueryRow(ctx, `select exists (select from gapless.archive) or exists (select from gapless.kept)`).Scan(&archived)
+	if err != nil || !archived {
 		return err
 	}
 	if u.kept, err = u.freeSchema(ctx); err != nil {
