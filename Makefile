@@ -7,6 +7,10 @@ DEMO ?=
 FUZZTIME ?= 30s
 # The PostgreSQLs of "test-postgres".
 VERSIONS ?= 14 18
+# How often "bench-schema" measures, and what else to tell it:
+# SCHEMA="-schema-long", SCHEMA="-schema-only trigger,latency".
+ROUNDS ?= 3
+SCHEMA ?=
 # How many rollouts each row of "bench-judge" plays, and what else to tell it:
 # JUDGE="-picture $(CURDIR)/docs/judge.svg", JUDGE="-rows canary".
 ROLLOUTS ?= 10000
@@ -99,6 +103,10 @@ bench: ## run the benchmarks, beside nginx
 .PHONY: bench-judge
 bench-judge: ## play 10,000 rollouts a row against the judge, Kayenta's rule and plain thresholds (up to an hour)
 	@go -C internal/verdict test -run '^TestComparison$$' -timeout 0 -rollouts $(ROLLOUTS) $(JUDGE)
+
+.PHONY: bench-schema
+bench-schema: ## measure backfill, sync trigger and latency into docs/benchmarks.md, beside pgroll where there is one (half an hour)
+	@go -C internal/database test -v -count 1 -run '^TestSchemaBenchmarks$$' -timeout 0 -schema-rounds $(ROUNDS) -schema-write $(CURDIR)/docs/benchmarks.md $(SCHEMA)
 
 .PHONY: bench-image
 bench-image: image ## measure "docker run" of the image beside one that does nothing

@@ -148,7 +148,7 @@ func (c Change) Columns() []string {
 // cannot be told from the operation.
 func (c Change) Taken() []string {
 	var taken []string
-	for _, o := range c.contract() {
+	for _, o := range c.ContractOperations() {
 		switch kind := o.Kind(); kind {
 		case OpAddCheck, OpSQL, OpDropTable:
 			taken = append(taken, whole)

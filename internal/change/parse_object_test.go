@@ -32,10 +32,10 @@ func TestObjectsAreReadOrRefused(t *testing.T) {
 		{"sql without undo", "expand: [{sql: {run: select 1}}]", "sql in expand needs undo"},
 		{"sql", "expand: [{sql: {run: create sequence s, undo: drop sequence s}}]\ncontract: [{sql: {run: drop sequence r}}]", ""},
 		{"no sql", "expand: [{sql: {run: create sequences s, undo: none}}]", "syntax error"},
-		{"sql with a transaction", "expand: [{sql: {run: begin; create sequence s, undo: none}}]", "begins or ends a transaction"},
+		{"sql with a transaction", "expand: [{sql: {run: begin; create sequence s, undo: none}}]", "gapless begins and ends the transaction"},
 		{"sql outside of one", "expand: [{sql: {run: create index concurrently i on t (a), undo: none}}]", "use create_index"},
 		{"undo outside of one", "expand: [{sql: {run: create index i on t (a), undo: drop index concurrently i}}]", "use drop_index"},
-		{"sql with settings", "expand: [{sql: {run: set lock_timeout = 0; create sequence s, undo: none}}]", "changes settings"},
+		{"sql with settings", "expand: [{sql: {run: set lock_timeout = 0; create sequence s, undo: none}}]", "gapless sets its timeouts, role and search path itself"},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			_, err := change.Parse("x.yaml", []byte("name: x\n"+k.file+"\n"))

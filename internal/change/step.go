@@ -108,7 +108,7 @@ func (k OperationKind) late() bool {
 // leaves nothing to remove. What may find the data not as it must be comes
 // before what cannot be taken back.
 func ContractSteps(c Change) []Step {
-	contract := c.contract()
+	contract := c.ContractOperations()
 	if len(contract) == 0 {
 		return nil
 	}
@@ -134,9 +134,9 @@ func ContractSteps(c Change) []Step {
 	return append(steps, step(PartContract, Finish))
 }
 
-// contract are the operations of contract. A renamed table leaves a view to
-// drop.
-func (c Change) contract() []Operation {
+// ContractOperations are those that contract carries out: what the file says
+// and, for a renamed table, dropping the view under its old name.
+func (c Change) ContractOperations() []Operation {
 	for _, o := range c.Expand {
 		if o.RenameTable != nil {
 			return append(slices.Clone(c.Contract), Operation{DropView: c.Table})
@@ -146,7 +146,7 @@ func (c Change) contract() []Operation {
 }
 
 // Contracts reports whether the change has a contract.
-func (c Change) Contracts() bool { return len(c.contract()) > 0 }
+func (c Change) Contracts() bool { return len(c.ContractOperations()) > 0 }
 
 // drops tells whether an operation removes something for good.
 func (k OperationKind) drops() bool {

@@ -110,7 +110,7 @@ type scriptCommand = func(*testscript.TestScript, bool, []string)
 
 func scriptCommands() map[string]scriptCommand {
 	return map[string]scriptCommand{
-		"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "exits": exits,
+		"fill": fill, "agent": startAgent, "database": useDatabase, "traffic": traffic, "sql": query, "awaits": awaits, "exits": exits,
 		"until": until, "survive": survive, "asks": asks, "sticks": sticks,
 	}
 }
@@ -130,7 +130,7 @@ func play(t *testing.T, dir string, commands map[string]scriptCommand) {
 				return errors.New("scripts need a test to belong to")
 			}
 			e.Values["stage"] = &stage{tb: tb}
-			for _, name := range []string{"PUBLIC", "ADMIN"} {
+			for _, name := range []string{"PUBLIC", "ADMIN", "PUBLIC_2", "ADMIN_2"} {
 				address, err := freeAddress(t.Context())
 				if err != nil {
 					return err
@@ -176,7 +176,8 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // startAgent starts "gapless agent" and waits until it answers. "agent kill"
-// ends the one that runs with SIGKILL.
+// ends the one that runs with SIGKILL; "agent beside NAME" starts another, of
+// service NAME, at PUBLIC_2 and ADMIN_2.
 func startAgent(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 1 && args[0] == "kill" {
 		cmd := stageOf(ts).agent
@@ -186,15 +187,24 @@ func startAgent(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return
 	}
-	log, err := os.OpenFile(ts.MkAbs("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	service, suffix := "shop", ""
+	if len(args) == 2 && args[0] == "beside" {
+		service, suffix = args[1], "_2"
+	}
+	log, err := os.OpenFile(ts.MkAbs("agent"+suffix+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	path, err := lookPath(ts.Getenv("PATH"), "gapless")
 	ts.Check(err)
-	cmd := exec.Command(path, "agent", "--service", "shop", "--listen", ts.Getenv("PUBLIC"), "--admin", ts.Getenv("ADMIN"))
+	cmd := exec.Command(path, "agent", "--service", service, "--listen", ts.Getenv("PUBLIC"+suffix), "--admin", ts.Getenv("ADMIN"+suffix))
+	if suffix != "" {
+		cmd.Args = append(cmd.Args, "--state-dir", ts.MkAbs("agent"+suffix))
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), log, log
 	cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "GAPLESS_AGENT_TOKEN="+ts.Getenv("GAPLESS_AGENT_TOKEN"))
 	ts.Check(cmd.Start())
-	stageOf(ts).agent = cmd
+	if suffix == "" {
+		stageOf(ts).agent = cmd
+	}
 	ts.Defer(func() {
 		if cmd.ProcessState == nil {
 			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
@@ -203,7 +213,7 @@ func startAgent(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(log.Close())
 	})
 	eventually(ts, "the agent answers", func() bool {
-		conn, err := net.Dial("tcp", ts.Getenv("ADMIN"))
+		conn, err := net.Dial("tcp", ts.Getenv("ADMIN"+suffix))
 		if err != nil {
 			return false
 		}
@@ -230,24 +240,34 @@ func useDatabase(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("DATABASE_URL", pgtest.New(stageOf(ts).tb))
 }
 
+// awaits runs SQL until its first column, row by row, holds a text.
+func awaits(ts *testscript.TestScript, _ bool, args []string) {
+	eventually(ts, fmt.Sprintf("%q holds %q", args[1], args[0]), func() bool { return strings.Contains(asked(ts, false, args[1]), args[0]) })
+}
+
 // query runs SQL and prints each row's first column.
 func query(ts *testscript.TestScript, neg bool, args []string) {
+	_, err := fmt.Fprintln(ts.Stdout(), asked(ts, neg, args[0]))
+	ts.Check(err)
+}
+
+// asked is the first column of what SQL gives, row by row.
+func asked(ts *testscript.TestScript, neg bool, sql string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
 	ts.Check(err)
 	defer func() { ts.Check(conn.Close(ctx)) }()
 	// The error of the query, too, comes out of reading its rows.
-	rows, _ := conn.Query(ctx, args[0], pgx.QueryExecModeSimpleProtocol) //nolint:errcheck // see above
+	rows, _ := conn.Query(ctx, sql, pgx.QueryExecModeSimpleProtocol) //nolint:errcheck // see above
 	values, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
 		v, err := row.Values()
 		return fmt.Sprint(v...), err
 	})
 	if neg != (err != nil) {
-		ts.Fatalf("%s: %v", args[0], err)
+		ts.Fatalf("%s: %v", sql, err)
 	}
-	_, err = fmt.Fprintln(ts.Stdout(), strings.Join(values, "\n"))
-	ts.Check(err)
+	return strings.Join(values, "\n")
 }
 
 // traffic start asks the public port all the time, without retries; traffic

@@ -134,7 +134,12 @@ func (s *session) generatedBy(ctx context.Context, q querier, oid uint32, name s
 // added looks at the columns that expand adds: they must be new, or as expand
 // left them.
 func (i *inspector) added(ctx context.Context) error {
-	if i.st.state == rollout.Contracted || len(i.c.Added()) == 0 {
+	switch i.st.state {
+	case rollout.Absent, rollout.Expanding, rollout.Expanded:
+	default: // what they are like may be hidden or gone
+		return nil
+	}
+	if len(i.c.Added()) == 0 {
 		return nil
 	}
 	wanted, refusals, err := i.s.additions(ctx, i.c, i.t)

@@ -107,8 +107,7 @@ func TestMaxRateIsOverAllWorkers(t *testing.T) {
 	}
 }
 
-// The progress ends at all rows, never beyond, and an estimate of the time left
-// falls.
+// The progress ends at all rows, never goes beyond them, and never back.
 func TestProgressIsTold(t *testing.T) {
 	s := newStage(t, database.Options{BatchTarget: 5 * time.Millisecond, MaxRate: 20_000, Health: database.Unwatched()})
 	s.addresses(t, 20_000)
@@ -131,9 +130,5 @@ func TestProgressIsTold(t *testing.T) {
 	}
 	if last := seen[len(seen)-1]; last.Done != total || last.ETA != 0 {
 		t.Errorf("it ends with %+v", last)
-	}
-	middle := seen[len(seen)/2]
-	if left := float64(middle.Total-middle.Done) / 20_000; middle.ETA.Seconds() < left/2 || middle.ETA.Seconds() > left*4+0.5 {
-		t.Errorf("%d rows left, said to take %s", middle.Total-middle.Done, middle.ETA)
 	}
 }

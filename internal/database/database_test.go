@@ -66,7 +66,12 @@ type stage struct {
 
 func newStage(t testing.TB, options database.Options) *stage {
 	t.Helper()
-	s := &stage{url: pgtest.New(t)}
+	return stageAt(t, pgtest.New(t), options)
+}
+
+func stageAt(t testing.TB, url string, options database.Options) *stage {
+	t.Helper()
+	s := &stage{url: url}
 	s.app = s.connect(t)
 	var err error
 	if s.db, err = database.Open(t.Context(), s.url, options); err != nil {

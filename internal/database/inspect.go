@@ -102,7 +102,7 @@ func (i *inspector) operations(ctx context.Context) error {
 	case rollout.Absent, rollout.Expanding:
 		ahead = slices.Concat(i.c.Expand, i.c.Contract)
 	case rollout.Expanded, rollout.Hidden, rollout.Contracting:
-		ahead = i.c.Contract
+		ahead = i.c.ContractOperations()
 	case rollout.Reverting, rollout.Contracted, rollout.Restoring:
 	}
 	for _, o := range ahead {

@@ -236,7 +236,7 @@ func (setNotNull) do(ctx context.Context, w work) (change.Evidence, error) {
 	}
 	fill := ""
 	if a.Fill != "" {
-		refusal := ""
+		var refusal string
 		if fill, refusal, err = w.s.value(ctx, w.change, t, a.Column, a.Fill); err != nil {
 			return change.Evidence{}, err
 		}

@@ -140,18 +140,24 @@ func (w work) refused(remedy, format string, args ...any) error {
 	return &RefusedError{Change: w.change.ID, Reasons: []string{fmt.Sprintf(format, args...)}, Remedy: remedy}
 }
 
-// try runs a statement that PostgreSQL may refuse, and gives its answer.
-func try(ctx context.Context, tx pgx.Tx, sql string) (*pgconn.PgError, error) {
+// refusal is PostgreSQL's reason for not running a statement.
+type refusal struct{ message, code string }
+
+func (r refusal) String() string { return fmt.Sprintf("%s (SQLSTATE %s)", r.message, r.code) }
+
+// try runs a statement that PostgreSQL may refuse, and gives its reason; nil
+// where it ran.
+func try(ctx context.Context, tx pgx.Tx, sql string) (*refusal, error) {
 	err := pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error { _, err := inner.Exec(ctx, sql); return err })
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && !metLock(err) && pg.Code != queryCanceled {
-		return pg, nil
+		return &refusal{pg.Message, pg.Code}, nil
 	}
 	return nil, err
 }
 
 // absent tells whether PostgreSQL misses something that a name stands for.
-func absent(pg *pgconn.PgError) bool {
-	switch pg.Code {
+func absent(code string) bool {
+	switch code {
 	case "42P01", "42703", "42883", "42704", "3F000": // table, column, function, any other object, schema
 		return true
 	}

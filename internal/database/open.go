@@ -121,7 +121,9 @@ func (db *DB) connect(ctx context.Context, name string) (_ *session, err error) 
 		_, size := utf8.DecodeLastRuneInString(application)
 		application = application[:len(application)-size]
 	}
-	config.RuntimeParams["application_name"] = application
+	// A pooler would leave the name to another client: it is given once there is
+	// none.
+	delete(config.RuntimeParams, "application_name")
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
@@ -130,7 +132,7 @@ func (db *DB) connect(ctx context.Context, name string) (_ *session, err error) 
 		return nil, &UnreachableError{Err: err}
 	}
 	s := &session{Conn: conn, options: db.options}
-	if err := s.settle(ctx); err != nil {
+	if err := s.settle(ctx, application); err != nil {
 		return nil, errors.Join(err, s.close(ctx))
 	}
 	return s, nil
@@ -138,7 +140,7 @@ func (db *DB) connect(ctx context.Context, name string) (_ *session, err error) 
 
 // settle refuses what is not a direct connection, before anything is set that
 // a pooler would leave to another client, and then makes the settings.
-func (s *session) settle(ctx context.Context) error {
+func (s *session) settle(ctx context.Context, application string) error {
 	var pid uint32
 	var version int
 	row := s.QueryRow(ctx, `select pg_backend_pid(), current_setting('server_version_num')::int, current_setting('search_path')`,
@@ -153,6 +155,7 @@ func (s *session) settle(ctx context.Context) error {
 		return fmt.Errorf("PostgreSQL %d is older than %d, the oldest supported", version/10000, oldestMajor)
 	}
 	settings := []struct{ name, value string }{
+		{"application_name", application},
 		{"lock_timeout", milliseconds(s.options.LockTimeout)},
 		{"statement_timeout", milliseconds(s.options.StatementTimeout)},
 		{"idle_in_transaction_session_timeout", "60s"},

@@ -2,11 +2,9 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/gapless-deploy/gapless/internal/change"
 )
@@ -47,7 +45,7 @@ func (plainSQL) do(ctx context.Context, w work) (change.Evidence, error) {
 
 // statement runs the n-th statement, if it has not run. What skip says may be
 // left out is passed over.
-func (w work) statement(ctx context.Context, n int, all []string, skip func(*pgconn.PgError) bool) error {
+func (w work) statement(ctx context.Context, n int, all []string, skip func(code string) bool) error {
 	err := w.db.inTransaction(ctx, w.s, fmt.Sprintf("what statement %d of %d locks", n+1, len(all)), func(tx pgx.Tx) error {
 		ran, err := ranStatements(ctx, tx, w.change.ID, w.step.ID)
 		if err != nil || ran > n {
@@ -60,7 +58,7 @@ func (w work) statement(ctx context.Context, n int, all []string, skip func(*pgc
 			return fmt.Errorf("limit waiting: %w", err)
 		}
 		err = pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error { return w.runAs(ctx, inner, all[n]) })
-		if pg, ok := errors.AsType[*pgconn.PgError](err); err != nil && (skip == nil || !ok || !skip(pg)) {
+		if err != nil && (skip == nil || !skip(sqlState(err))) {
 			return err
 		}
 		_, err = tx.Exec(ctx, `insert into gapless.checkpoint (change, step, part, rows) values ($1, $2, 0, $3)
@@ -107,7 +105,7 @@ func (plainSQL) undo(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{Step: w.step.ID}, err
 	}
-	var skip func(*pgconn.PgError) bool
+	var skip func(code string) bool
 	first := 0
 	switch {
 	case len(back) == len(run):

@@ -10,31 +10,39 @@ import (
 	"github.com/gapless-deploy/gapless/internal/change"
 )
 
-// rebuild lays on the old columns again what went with them.
+// rebuild lays on the old columns again what went with them, by the recipes
+// that hold nobody up.
 func (w work) rebuild(ctx context.Context) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
 	t, err := w.table(ctx)
 	if err != nil {
 		return e, err
 	}
-	list, err := w.archivedOf(ctx, true, "index", "constraint", "not null", "statistics")
+	list, err := w.archivedOf(ctx, true, "index", "constraint", "statistics")
 	if err != nil {
 		return e, err
 	}
 	for _, d := range list {
 		switch d.Kind {
 		case "index":
-			err = w.reindex(ctx, t, d.Name, d.Definition)
+			err = w.reindex(ctx, d.Definition)
 		case "constraint":
 			err = w.reconstrain(ctx, t, d)
-		case "not null":
-			err = w.renotnull(ctx, t, strings.TrimPrefix(d.Name, "of column "))
 		default:
-			err = w.again(ctx, t, `select exists (select from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+			err = w.unless(ctx, t, `select exists (select from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
 				where format('%I.%I', n.nspname, s.stxname) = $1)`, d.Name, d.Definition)
 		}
 		if err != nil {
 			return e, fmt.Errorf("%s %s: %w", d.Kind, d.Name, err)
+		}
+	}
+	for _, name := range w.change.Dropped() {
+		_, taken, err := w.kept(ctx, w.s, "not null", "of column "+ident(name))
+		if err == nil && taken {
+			_, err = w.forbidNull(ctx, t, name, "", "")
+		}
+		if err != nil {
+			return e, fmt.Errorf("column %s: %w", ident(name), err)
 		}
 	}
 	return w.done(ctx, e)
@@ -57,8 +65,8 @@ func (w work) archivedOf(ctx context.Context, ofColumn bool, kinds ...string) ([
 	return list, nil
 }
 
-// again runs a definition in one transaction, unless what it makes is there.
-func (w work) again(ctx context.Context, t table, there, name, definition string) error {
+// unless runs a definition in one transaction, unless what it makes is there.
+func (w work) unless(ctx context.Context, t table, there, name, definition string) error {
 	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error {
 		var is bool
 		if err := tx.QueryRow(ctx, there, name).Scan(&is); err != nil {
@@ -71,101 +79,87 @@ func (w work) again(ctx context.Context, t table, there, name, definition string
 	})
 }
 
-// reindex builds an index as it was, without blocking writers. What an attempt
-// before left invalid is dropped first. On a partitioned table it is built in
-// one statement, which writers wait for.
-func (w work) reindex(ctx context.Context, t table, name, definition string) error {
-	const there = `select to_regclass($1) is not null`
-	if t.partitioned() {
-		return w.again(ctx, t, there, name, definition)
+// commented cuts a definition before the comments that follow it.
+func commented(definition string) (made, comments string) {
+	const begins = ";\ncomment on "
+	made, rest, has := strings.Cut(definition, begins)
+	if has {
+		comments = strings.TrimPrefix(begins, ";\n") + rest
 	}
-	create, comment, _ := strings.Cut(definition, ";\ncomment on ")
-	for _, prefix := range []string{"CREATE UNIQUE INDEX ", "CREATE INDEX "} {
-		if rest, ok := strings.CutPrefix(create, prefix); ok {
-			create = prefix + "CONCURRENTLY " + rest
-		}
-	}
-	for n := 0; ; n++ {
-		var is, valid bool
-		err := w.s.QueryRow(ctx, `select to_regclass($1) is not null, coalesce((select indisvalid from pg_index where indexrelid = to_regclass($1)), false)`, name).Scan(&is, &valid)
-		switch {
-		case err != nil:
-			return fmt.Errorf("look for it: %w", err)
-		case valid && comment == "":
-			return nil
-		case valid:
-			return w.db.inTransaction(ctx, w.s, "index "+name, func(tx pgx.Tx) error { return w.run(ctx, tx, "comment on "+comment) })
-		case n > w.db.options.Attempts:
-			return fmt.Errorf("it is still invalid after %d attempts", n)
-		}
-		statement := create
-		if is {
-			statement = "drop index concurrently " + name
-		}
-		if err := w.concurrently(ctx, name, statement); err != nil {
-			return err
-		}
-	}
+	return made, comments
 }
 
-// reconstrain adds a constraint as it was, with the scan that proves it apart
-// from the lock. A unique one's index is built first.
-func (w work) reconstrain(ctx context.Context, t table, d change.Dependent) error {
-	const there = `select exists (select from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
-		where format('%I on %I.%I', k.conname, n.nspname, c.relname) = $1)`
-	var is bool
-	if err := w.s.QueryRow(ctx, there, d.Name).Scan(&is); err != nil {
-		return fmt.Errorf("look for it: %w", err)
-	}
-	if index, add, unique := strings.Cut(d.Definition, ";\nalter table "); unique && !is {
-		name, _, _ := strings.Cut(d.Name, " on ")
-		if err := w.reindex(ctx, t, pgx.Identifier{t.schema}.Sanitize()+"."+name, index); err != nil {
-			return err
-		}
-		return w.again(ctx, t, there, d.Name, "alter table "+add)
-	}
-	add, comment, commented := strings.Cut(d.Definition, ";\ncomment on ")
-	proves := strings.Contains(add, " CHECK (") || strings.Contains(add, " FOREIGN KEY (")
-	proves = proves && !strings.HasSuffix(add, " NOT VALID") && !(t.partitioned() && strings.Contains(add, " FOREIGN KEY ("))
-	if !is {
-		statement := add
-		if proves {
-			statement += " NOT VALID"
-		}
-		if err := w.again(ctx, t, there, d.Name, statement); err != nil {
-			return err
-		}
-	}
-	if proves {
-		name, _, _ := strings.Cut(d.Name, " on ")
-		if err := w.concurrently(ctx, t.ident(), fmt.Sprintf("alter table %s validate constraint %s", t.ident(), name)); err != nil {
-			return err
-		}
-	}
-	if !commented {
+// comment gives something its comments again.
+func (w work) comment(ctx context.Context, t table, comments string) error {
+	if comments == "" {
 		return nil
 	}
-	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error { return w.run(ctx, tx, "comment on "+comment) })
+	return w.alter(ctx, t, comments)
 }
 
-// renotnull lets a column take NULL no longer; a check that is proved first
-// spares the scan under the lock.
-func (w work) renotnull(ctx context.Context, t table, column string) error {
-	check := ident("~gapless_not_null_" + hash(column)[:12])
-	in := func(statement string) error {
-		return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error { return w.run(ctx, tx, statement) })
+// defined reads an index's definition as PostgreSQL writes it.
+func (w work) defined(ctx context.Context, definition string) (t table, ix indexSpec, err error) {
+	head, tail, _ := strings.Cut(definition, " USING ")
+	head, on, _ := strings.Cut(head, " ON ")
+	head, ix.unique = strings.CutPrefix(head, "CREATE UNIQUE INDEX ")
+	name, err := change.ParseTable(strings.TrimPrefix(head, "CREATE INDEX "))
+	if err != nil {
+		return t, ix, fmt.Errorf("read definition %q: %w", definition, err)
 	}
-	if err := in(fmt.Sprintf("alter table %s drop constraint if exists %s", t.ident(), check)); err != nil {
+	ix.name, ix.tail = name.Name, "USING "+tail
+	on = strings.TrimPrefix(on, "ONLY ")
+	err = w.s.QueryRow(ctx, `select c.oid, n.nspname, c.relname, c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`, on).
+		Scan(&t.oid, &t.schema, &t.name, &t.kind)
+	if err != nil {
+		return t, ix, fmt.Errorf("find table %s: %w", on, err)
+	}
+	return t, ix, w.s.describe(ctx, w.s, &t)
+}
+
+// reindex builds an index as it was.
+func (w work) reindex(ctx context.Context, definition string) error {
+	made, comments := commented(definition)
+	t, ix, err := w.defined(ctx, made)
+	if err != nil {
 		return err
 	}
-	if err := in(fmt.Sprintf("alter table %s add constraint %s check (%s is not null) not valid", t.ident(), check, column)); err != nil {
+	if t.partitioned() {
+		err = partitioned{w, t, ix, false}.ensure(ctx)
+	} else {
+		err = w.ensureIndex(ctx, t, ix)
+	}
+	if err != nil {
 		return err
 	}
-	if err := w.concurrently(ctx, t.ident(), fmt.Sprintf("alter table %s validate constraint %s", t.ident(), check)); err != nil {
+	return w.comment(ctx, t, comments)
+}
+
+// reconstrain adds a constraint as it was.
+func (w work) reconstrain(ctx context.Context, t table, d change.Dependent) error {
+	made, comments := commented(d.Definition)
+	quoted, on, _ := strings.Cut(d.Name, " on ")
+	name, err := change.ParseTable(quoted)
+	if err != nil {
+		return fmt.Errorf("read its name: %w", err)
+	}
+	if index, add, unique := strings.Cut(made, ";\nalter table "); unique {
+		_, ix, err := w.defined(ctx, index)
+		if err == nil {
+			err = w.ensureUnique(ctx, t, ix, deferral(strings.ToUpper(add)))
+		}
+		if err != nil {
+			return err
+		}
+		return w.comment(ctx, t, comments)
+	}
+	definition := strings.TrimPrefix(made, fmt.Sprintf("alter table %s add constraint %s ", on, quoted))
+	if strings.HasPrefix(definition, "CHECK ") || strings.HasPrefix(definition, "FOREIGN KEY ") {
+		_, err = w.addAgain(ctx, t, name.Name, definition)
+	} else {
+		err = w.unless(ctx, t, `select exists (select from pg_constraint where conrelid = `+fmt.Sprint(t.oid)+` and conname = $1)`, name.Name, made)
+	}
+	if err != nil {
 		return err
 	}
-	if err := in(fmt.Sprintf("alter table %s alter column %s set not null", t.ident(), column)); err != nil {
-		return err
-	}
-	return in(fmt.Sprintf("alter table %s drop constraint %s", t.ident(), check))
+	return w.comment(ctx, t, comments)
 }

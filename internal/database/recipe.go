@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -156,21 +155,3 @@ func (w work) done(ctx context.Context, e change.Evidence) (change.Evidence, err
 
 // table finds the change's table.
 func (w work) table(ctx context.Context) (table, error) { return resolveTable(ctx, w.s, w.change) }
-
-// unbuilt stands for a recipe that is not there yet.
-type unbuilt struct{}
-
-func (unbuilt) look(_ context.Context, i *inspector, o change.Operation) error {
-	i.refuse("%s is not supported yet", o.Kind())
-	return nil
-}
-
-func (unbuilt) do(context.Context, work) (change.Evidence, error) {
-	return change.Evidence{}, errors.ErrUnsupported
-}
-
-func (unbuilt) undo(context.Context, work) (change.Evidence, error) {
-	return change.Evidence{}, errors.ErrUnsupported
-}
-
-func (unbuilt) verify(context.Context, work) ([]change.CheckResult, error) { return nil, nil }

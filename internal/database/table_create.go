@@ -22,56 +22,34 @@ func (createTable) look(ctx context.Context, i *inspector, o change.Operation) e
 	if i.t.oid != 0 && i.t.oid == i.st.relation {
 		return nil // made by this change
 	}
-	o2, err := i.s.findObject(ctx, i.s, i.c.Table)
+	place, err := i.s.findObject(ctx, i.s, i.c.Table)
 	if err != nil {
 		return err
 	}
-	if o2.there() {
-		i.refuse("create_table: %s is there already", o2.ident())
+	if place.there() {
+		i.refuse("create_table: %s is there already", place.ident())
 		return nil
 	}
-	i.facts.Table = o2.ident()
-	if err := i.mayCreate(ctx, "create_table "+i.c.Table, o2); err != nil {
+	i.facts.Table = place.ident()
+	if err := i.mayCreate(ctx, "create_table "+i.c.Table, place); err != nil {
 		return err
 	}
-	return i.s.aside(ctx, i.s, func(tx pgx.Tx) error { return i.tryTable(ctx, tx, o2, *o.CreateTable) })
+	return i.s.aside(ctx, i.s, func(tx pgx.Tx) error { return i.tryTable(ctx, tx, place, *o.CreateTable) })
 }
 
 func (i *inspector) tryTable(ctx context.Context, tx pgx.Tx, o named, t change.CreateTable) error {
 	temp := pgx.Identifier{"pg_temp", o.name}.Sanitize()
-	pg, err := try(ctx, tx, "create temp table "+tableText(ident(o.name), t))
+	refused, err := try(ctx, tx, "create temp table "+tableText(ident(o.name), t))
 	if err != nil {
 		return fmt.Errorf("try table %s: %w", o.ident(), err)
 	}
-	if pg != nil {
-		i.refuse("create_table: %s (SQLSTATE %s)", pg.Message, pg.Code)
+	if refused != nil {
+		i.refuse("create_table: %s", refused)
 		return nil
 	}
 	for n, f := range t.ForeignKeys {
-		far, err := i.s.farTable(ctx, tx, o, f)
-		if err != nil {
+		if err := i.tryReference(ctx, tx, o, f, n); err != nil {
 			return err
-		}
-		i.touches("references " + far.ident())
-		like := temp
-		switch {
-		case far.schema == o.schema && far.name == o.name:
-		case !far.there():
-			i.warn("foreign key %s: table %s is not there yet; it must be when expand comes to it", ident(f.Name), f.References.Table)
-			continue
-		default:
-			like = pgx.Identifier{"pg_temp", fmt.Sprintf("gapless_far_%d", n)}.Sanitize()
-			_, err := tx.Exec(ctx, fmt.Sprintf("create temp table %s (like %s including indexes)", like, far.ident()))
-			if err != nil {
-				return fmt.Errorf("make a table like %s: %w", far.ident(), err)
-			}
-		}
-		pg, err := try(ctx, tx, fmt.Sprintf("alter table %s add %s", temp, referenceText(f, like)))
-		if err != nil {
-			return fmt.Errorf("try foreign key %s: %w", ident(f.Name), err)
-		}
-		if pg != nil {
-			i.refuse("foreign key %s: %s (SQLSTATE %s)", ident(f.Name), strings.ReplaceAll(pg.Message, strings.TrimPrefix(like, `"pg_temp".`), far.ident()), pg.Code)
 		}
 	}
 	i.t = table{schema: o.schema, name: o.name, kind: "r"}
@@ -79,10 +57,45 @@ func (i *inspector) tryTable(ctx context.Context, tx pgx.Tx, o named, t change.C
 	if err := tx.QueryRow(ctx, `select $1::regclass::oid`, temp).Scan(&probe.oid); err != nil {
 		return fmt.Errorf("look at %s: %w", temp, err)
 	}
+	if _, err := tx.Exec(ctx, `set local search_path = pg_catalog, pg_temp`); err != nil {
+		return fmt.Errorf("set the search path: %w", err)
+	}
 	if err := i.s.describe(ctx, tx, &probe); err != nil {
 		return err
 	}
 	i.t.columns, i.t.key = probe.columns, probe.key
+	return nil
+}
+
+// tryReference tries a foreign key of the temporary table on another that is like
+// the one it refers to.
+func (i *inspector) tryReference(ctx context.Context, tx pgx.Tx, o named, f change.AddForeignKey, n int) error {
+	far, err := i.s.farTable(ctx, tx, o, f)
+	if err != nil {
+		return err
+	}
+	i.touches("references " + far.ident())
+	temp := pgx.Identifier{"pg_temp", o.name}.Sanitize()
+	like := temp
+	switch {
+	case far.schema == o.schema && far.name == o.name:
+	case !far.there():
+		i.warn("foreign key %s: table %s is not there yet; it must be when expand comes to it", ident(f.Name), f.References.Table)
+		return nil
+	default:
+		like = pgx.Identifier{"pg_temp", fmt.Sprintf("gapless_far_%d", n)}.Sanitize()
+		_, err := tx.Exec(ctx, fmt.Sprintf("create temp table %s (like %s including indexes)", like, far.ident()))
+		if err != nil {
+			return fmt.Errorf("make a table like %s: %w", far.ident(), err)
+		}
+	}
+	refused, err := try(ctx, tx, fmt.Sprintf("alter table %s add %s", temp, referenceText(f, like)))
+	if err != nil {
+		return fmt.Errorf("try foreign key %s: %w", ident(f.Name), err)
+	}
+	if refused != nil {
+		i.refuse("foreign key %s: %s", ident(f.Name), strings.ReplaceAll(refused.String(), strings.TrimPrefix(like, `"pg_temp".`), far.ident()))
+	}
 	return nil
 }
 

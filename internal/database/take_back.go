@@ -82,7 +82,7 @@ func (w work) reindexDropped(ctx context.Context) (change.Evidence, error) {
 		if d.Name != object {
 			continue
 		}
-		if err := w.reindex(ctx, t, d.Name, d.Definition); err != nil {
+		if err := w.reindex(ctx, d.Definition); err != nil {
 			return change.Evidence{}, fmt.Errorf("index %s: %w", d.Name, err)
 		}
 	}

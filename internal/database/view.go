@@ -41,16 +41,16 @@ type viewColumn struct{ name, sqlType string }
 // tryView has PostgreSQL read a view's query, and gives its columns; none where
 // it cannot be read before what else the change makes is there.
 func (i *inspector) tryView(ctx context.Context, tx pgx.Tx, what, query string) ([]viewColumn, error) {
-	pg, err := try(ctx, tx, "create temp view gapless_view as "+query+"\n")
+	refused, err := try(ctx, tx, "create temp view gapless_view as "+query+"\n")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	switch {
-	case pg != nil && absent(pg):
-		i.warn("%s: its query can be tried only when expand comes to it: %s", what, pg.Message)
+	case refused != nil && absent(refused.code):
+		i.warn("%s: its query can be tried only when expand comes to it: %s", what, refused.message)
 		return nil, nil
-	case pg != nil:
-		i.refuse("%s: %s (SQLSTATE %s)", what, pg.Message, pg.Code)
+	case refused != nil:
+		i.refuse("%s: %s", what, refused)
 		return nil, nil
 	}
 	return viewColumns(ctx, tx, "pg_temp.gapless_view")

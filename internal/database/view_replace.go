@@ -122,16 +122,16 @@ func (r replaceView) undo(ctx context.Context, w work) (change.Evidence, error) 
 }
 
 func (replaceView) putBack(ctx context.Context, tx pgx.Tx, w work, v named, old string) error {
-	pg, err := try(ctx, tx, old)
+	refused, err := try(ctx, tx, old)
 	if err != nil {
 		return err
 	}
-	if pg == nil {
+	if refused == nil {
 		return w.log(ctx, tx, old, 0)
 	}
 	const cannotDropColumns = "42P16" // invalid_table_definition
-	if pg.Code != cannotDropColumns {
-		return fmt.Errorf("%s: %w", old, pg)
+	if refused.code != cannotDropColumns {
+		return fmt.Errorf("%s: %s", old, refused)
 	}
 	readers, err := viewReaders(ctx, tx, w, v)
 	if err != nil {
@@ -169,12 +169,12 @@ func (replaceView) putBack(ctx context.Context, tx pgx.Tx, w work, v named, old 
 // makeAgain makes a view as its definition says, with nobody's privileges but
 // those it had.
 func (w work) makeAgain(ctx context.Context, tx pgx.Tx, v named, definition []string) error {
-	pg, err := try(ctx, tx, definition[0])
+	refused, err := try(ctx, tx, definition[0])
 	if err != nil {
 		return err
 	}
-	if pg != nil {
-		return w.refused("change what needs the columns first", "view %s needs what the way back takes away: %s", v.ident(), pg.Message)
+	if refused != nil {
+		return w.refused("change what needs the columns first", "view %s needs what the way back takes away: %s", v.ident(), refused.message)
 	}
 	if err := w.log(ctx, tx, definition[0], 0); err != nil {
 		return err

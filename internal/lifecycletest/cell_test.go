@@ -3,6 +3,7 @@ package lifecycletest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	mathrand "math/rand/v2"
@@ -207,30 +208,27 @@ func (c *cell) client(t testing.TB, r revision) *client {
 // run applies steps, as the only runner.
 func (c *cell) run(t testing.TB, steps []change.Step) {
 	t.Helper()
-	unlock := c.lock(t, "the harness")
+	unlock, err := lock(t.Context(), c.db, "the harness")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range steps {
 		if _, err := c.db.Apply(t.Context(), c.c, step, nil); err != nil {
 			t.Fatalf("%v\nhint: %s\n%s", err, rollout.HintOf(err), c.file)
 		}
 	}
-	unlock()
+	if err := unlock(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
-// lock waits until a runner that was killed is gone for the server too.
-func (g *ground) lock(t testing.TB, holder string) (unlock func()) {
-	t.Helper()
+// lock waits until a runner that has ended is gone for the server too.
+func lock(ctx context.Context, db *database.DB, holder string) (unlock func(context.Context) error, err error) {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		release, err := g.db.Lock(t.Context(), holder)
-		if err == nil {
-			return func() {
-				if err := release(context.WithoutCancel(t.Context())); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
+		unlock, err = db.Lock(ctx, holder)
+		if _, busy := errors.AsType[*database.BusyError](err); !busy || time.Now().After(deadline) {
+			return unlock, err
 		}
 	}
 }

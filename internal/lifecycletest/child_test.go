@@ -78,7 +78,7 @@ func runner(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := db.Lock(ctx, child)
+	unlock, err := lock(ctx, db, child)
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,9 @@ type kind struct {
 
 // Kinds that are not like the others.
 const (
-	rls   = "row-level security"
-	noKey = "no key"
+	rls         = "row-level security"
+	noKey       = "no key"
+	partitioned = "partitioned"
 )
 
 // columns are what every table has besides its key.
@@ -37,7 +38,7 @@ func single(n int) []string { return []string{fmt.Sprint(n)} }
 func kinds() []kind {
 	all := []kind{
 		{name: "plain", create: `create table {{table}} ({{c "id"}} bigint primary key, {{columns}})`},
-		{name: "partitioned", create: `create table {{table}} ({{c "id"}} bigint primary key, {{columns}}) partition by range ({{c "id"}});
+		{name: partitioned, create: `create table {{table}} ({{c "id"}} bigint primary key, {{columns}}) partition by range ({{c "id"}});
 			create table {{beside "item_low"}} partition of {{table}} for values from (minvalue) to (2000);
 			create table {{beside "item_high"}} partition of {{table}} for values from (2000) to (maxvalue)`},
 		{name: "composite key", create: `create table {{table}} ({{c "region"}} text, {{c "code"}} uuid, {{columns}}, primary key ({{c "region"}}, {{c "code"}}))`,

@@ -15,13 +15,16 @@ import (
 	"github.com/gapless-deploy/gapless/internal/database"
 )
 
-// Each operation on each kind of table; on the plain one and one other when
-// there is little time.
+// inShort are the cells for when there is little time: each operation on the
+// plain table, and every third on one other kind.
+func inShort(o, k int) bool { return k == 0 || o%3 == 0 && k == 1+o/3%(len(kinds())-1) }
+
+// Each operation on each kind of table.
 func TestLifecycle(t *testing.T) {
-	all := kinds()
+	t.Parallel()
 	for i, o := range operations() {
-		for j, k := range all {
-			if testing.Short() && j != 0 && j != 1+i%(len(all)-1) {
+		for j, k := range kinds() {
+			if testing.Short() && !inShort(i, j) {
 				continue
 			}
 			t.Run(o.name+"/"+k.name, func(t *testing.T) {
@@ -77,6 +80,10 @@ func (c *cell) live(t *testing.T) {
 		t.Errorf("verify: %v %+v", err, e)
 	}
 	c.contract(t, news)
+	if len(change.ContractSteps(c.c)) > 0 && !c.o.final && !testing.Short() {
+		c.restore(t, olds, news)
+		c.contract(t, news)
+	}
 }
 
 // aWhile lets clients work.
@@ -102,12 +109,15 @@ func (c *cell) expandWhole(t *testing.T, olds, news *client) {
 
 // expanded has the model follow an expand that ended.
 func (c *cell) expanded(t *testing.T, when string, olds, news *client) {
-	c.world.mapping, c.defaults = c.o.sync, c.o.between
-	c.world.each(func(r row) row {
-		return withDefaults(c.o.sync.expanded(r), c.o, c.o.between)
-	})
+	c.follow()
 	c.compare(t, when, olds, news)
 	c.compareKept(t, when)
+}
+
+// follow gives each row of the model its new form.
+func (c *cell) follow() {
+	c.world.mapping, c.defaults = c.o.sync, c.o.between
+	c.world.each(func(r row) row { return withDefaults(c.o.sync.expanded(r), c.o, c.o.between) })
 }
 
 // withDefaults gives columns that only the new revision knows their defaults.
@@ -171,4 +181,37 @@ func (c *cell) contract(t *testing.T, news *client) {
 	c.compare(t, "contracted", news)
 	play(t, 40, news)
 	c.compare(t, "contracted and written", news)
+}
+
+// restore brings back what contract dropped, while the new revision is at work.
+// A row that it did not write has the old form that it had; any other has one
+// that goes with its new form.
+func (c *cell) restore(t *testing.T, olds, news *client) {
+	news.whole = true
+	crew := work(t, news)
+	c.run(t, change.RestoreSteps(c.c))
+	crew.halt(t)
+	news.whole = false
+	c.defaults, c.world.mapping = c.o.between, c.o.sync
+	seen, err := rowsOf(t.Context(), c.admin, c.k, olds.ident, olds.names(), "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, e := range c.world.rows {
+		if n%apart != 0 || e.row == nil {
+			continue
+		}
+		e.row = e.row.with(olds.names(), seen[n])
+		if m := c.o.sync; m != nil {
+			o, nn := e.row.of(m.old), e.row.of(m.new)
+			f, _ := m.f(o)
+			g, _ := m.g(nn)
+			if !maps.Equal(nn, f) && !maps.Equal(o, g) {
+				t.Errorf("restored, the forms of row %d do not agree: %v", n, e.row)
+			}
+		}
+	}
+	c.compare(t, "restored", olds, news)
+	play(t, 40, olds, news)
+	c.compare(t, "restored and written by both", olds, news)
 }

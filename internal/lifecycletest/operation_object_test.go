@@ -34,7 +34,7 @@ func objectOperations() []operation {
 			old:    revision{columns: []column{street, qty}, also: []string{`select {{beside "twice"}}(4)`}}, new: knows(street, qty)},
 		{name: "`drop_sequence`", setup: `create sequence {{beside "counter"}}`, change: `contract: [{drop_sequence: {{yb "counter"}}}]`,
 			old: knows(street, qty), new: knows(street, qty)},
-		{name: "`sql`", change: "expand:\n- sql:\n    run: |-\n      alter table {{table}} add column {{c \"extra\"}} text\n    undo: |-\n      alter table {{table}} drop column {{c \"extra\"}}\ncontract:\n- sql:\n    run: |-\n      comment on table {{table}} is 'contracted'",
+		{name: "`sql`", change: "expand:\n- sql:\n    run: |-\n      alter table {{table}} add column {{c \"extra\"}} text\n    undo: |-\n      alter table {{table}} drop column {{c \"extra\"}}\ncontract:\n- sql:\n    run: |-\n      comment on table {{table}} is 'contracted'", final: true,
 			old: knows(street, qty), new: knows(street, named("extra", first))},
 	}
 }

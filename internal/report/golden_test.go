@@ -45,6 +45,11 @@ func pages(t *testing.T) map[string]report.Page {
 		"rolling-left":      report.Rollout(rollingLeftView(t)),
 		"rolling-live":      report.Rollout(rollingLiveView(t)),
 		"ticks-and-accepts": report.Rollout(tickedView(t)),
+		"reverted":          report.Rollout(revertedView(t)),
+		"unreverted":        report.Rollout(unrevertedView(t)),
+		"hidden":            report.Rollout(hiddenView(t)),
+		"restored":          report.Rollout(restoredView(t)),
+		"status-shared":     report.Status(sharedStatus(t)),
 	}
 }
 

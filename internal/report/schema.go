@@ -160,7 +160,11 @@ func (c changeView) remarks() []text {
 	var lines []text
 	add := func(format string, args ...any) { lines = append(lines, say("%s: ", c.id).and(format, args...)) }
 	if c.kept > 0 {
-		add("%s set aside in gapless.kept: the other form could not have given them back.", of(c.kept, "value"))
+		where := "gapless.kept"
+		if c.back {
+			where = "gapless.archived_kept"
+		}
+		add("%s set aside in %s: the other form could not have given them back.", of(c.kept, "value"), where)
 	}
 	if f := c.filled; f != nil && f.Unmapped > 0 && (c.verified == nil || c.verified.Unmapped > 0) {
 		add("%s cannot be read by sync.forward; promote holds while there are any.", of(f.Unmapped, "row"))

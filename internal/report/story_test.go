@@ -93,9 +93,11 @@ func (s *story) seen(split rollout.Split) *rollout.Observation {
 
 func (s *story) migrated(step string, state rollout.ChangeState, took time.Duration, e change.Evidence) *story {
 	s.t.Helper()
-	before := rollout.Expanding
-	if s.phase == rollout.Contract {
-		before = rollout.Contracting
+	before := map[rollout.Phase]rollout.ChangeState{
+		rollout.Expand: rollout.Expanding, rollout.Contract: rollout.Contracting, rollout.Rollback: rollout.Reverting, rollout.Restore: rollout.Restoring,
+	}[s.phase]
+	if state == rollout.Hidden {
+		before = rollout.Hidden
 	}
 	e.Step = step
 	raw, err := json.Marshal(e)
