@@ -27,6 +27,8 @@ type Rehearsed struct {
 	// Locks are those that it took, stronger than a writer's, on tables, views
 	// and sequences of the application.
 	Locks []TableLock
+	// Under is set where it ran under locks that statements before it had taken.
+	Under bool
 	// Rewrites are the tables whose file is another one afterwards.
 	Rewrites []string
 	// Took is how long it ran, Held how long until its locks were released.

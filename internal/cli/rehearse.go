@@ -82,7 +82,7 @@ func showRehearsals(v *report.PlanView, all []change.Rehearsal) {
 			shown := report.PlanRehearsal{Skipped: r.Skipped}
 			for _, s := range r.Statements {
 				line := report.PlanStatement{
-					Part: string(s.Part), Step: s.Step, Statement: s.Statement, Rewrites: s.Rewrites, Took: s.Took, Held: s.Held,
+					Part: string(s.Part), Step: s.Step, Statement: s.Statement, Rewrites: s.Rewrites, Under: s.Under, Took: s.Took, Held: s.Held,
 				}
 				for _, l := range s.Locks {
 					line.Locks = append(line.Locks, l.String())

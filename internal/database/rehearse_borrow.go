@@ -41,6 +41,13 @@ func (db *DB) borrow(ctx context.Context, scratch string) (_ *pgx.ConnConfig, er
 	case ours.major != theirs.major:
 		return nil, unrehearsed("name a database of the same version", "the scratch database's server is of version %d, the one that is changed of version %d", theirs.major, ours.major)
 	}
+	var used bool
+	if err := t.QueryRow(ctx, `select to_regnamespace('gapless') is not null`).Scan(&used); err != nil {
+		return nil, fmt.Errorf("look for a rehearsal before this one: %w", err)
+	}
+	if used {
+		return nil, unrehearsed(fresh, "the scratch database has the schema gapless: something was rehearsed or done there before, and would not be done again")
+	}
 	table, err := t.filled(ctx)
 	if err != nil {
 		return nil, err

@@ -34,13 +34,17 @@ func unrehearsed(hint, format string, args ...any) error {
 }
 
 // clone makes an empty copy of the schema in a new database of the same server,
-// and gives what drops it.
+// and gives what drops it; where it fails it has dropped it.
 func (db *DB) clone(ctx context.Context) (_ *pgx.ConnConfig, drop func() error, err error) {
 	s, err := db.connect(ctx, "rehearse")
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	defer func() {
+		if err = errors.Join(err, s.close(ctx)); err != nil && drop != nil {
+			err = errors.Join(err, drop())
+		}
+	}()
 	dump, err := db.dump(ctx, s)
 	if err != nil {
 		return nil, nil, err
@@ -55,12 +59,12 @@ func (db *DB) clone(ctx context.Context) (_ *pgx.ConnConfig, drop func() error, 
 	name := rehearsalPrefix + db.options.Now().UTC().Format(rehearsalStamp) + "_" + hex.EncodeToString(random)
 	drop = func() error { return db.dropRehearsal(context.WithoutCancel(ctx), name) }
 	if _, err := s.Exec(ctx, "create database "+ident(name)+" template template0"); err != nil {
-		return nil, nil, errors.Join(unrehearsed("grant the role CREATEDB, or "+elsewhere, "make an empty database beside this one: %w", err), drop())
+		return nil, drop, unrehearsed("grant the role CREATEDB, or "+elsewhere, "make an empty database beside this one: %w", err)
 	}
 	config := db.config.Copy()
 	config.Database = name
 	if err := fillSchema(ctx, config, dump); err != nil {
-		return nil, nil, errors.Join(err, drop())
+		return nil, drop, err
 	}
 	config.RuntimeParams["search_path"] = s.searchPath
 	return config, drop, nil

@@ -208,6 +208,7 @@ func TestRehearsalOnAScratchDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused(scratch.url, "rehearsed or done there before")
 	if got := told(all[0]); !strings.Contains(got, "contract drop") || all[0].Failed != "" {
 		t.Errorf("saw\n%s", got)
 	}

@@ -128,7 +128,9 @@ func (w *onlooker) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.T
 	}
 	locks = slices.DeleteFunc(locks, func(l change.TableLock) bool { return u.known[l] })
 	if data.Err == nil && (len(locks) > 0 || alone || len(u.known) > 0 && definition(u.sql) && !ours(u.sql)) {
-		s := &change.Rehearsed{Part: w.step.Part, Step: w.step.ID, Statement: brief(u.sql), Locks: locks, Took: ended.Sub(u.since)}
+		s := &change.Rehearsed{
+			Part: w.step.Part, Step: w.step.ID, Statement: brief(u.sql), Locks: locks, Under: len(u.known) > 0, Took: ended.Sub(u.since),
+		}
 		w.seen = append(w.seen, s)
 		u.noted = append(u.noted, noted{s, u.since})
 	}

@@ -40,6 +40,21 @@ select 'é;' ,,; select $$;$$`
 	}
 }
 
+func TestSplitTakesNewerSyntax(t *testing.T) {
+	const sql = "-- a dump\ncreate function f() returns void language plpgsql as $$ begin null; end $$;\nalter table t add constraint n not null c not valid; ;\n"
+	got, err := grammar.Split(sql)
+	want := []string{
+		"create function f() returns void language plpgsql as $$ begin null; end $$",
+		"alter table t add constraint n not null c not valid",
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if _, err := grammar.Split("select 'a"); err == nil {
+		t.Error("an open quote was split")
+	}
+}
+
 func TestReadRefusesWhatTheParserMustNotSee(t *testing.T) {
 	for name, sql := range map[string]string{
 		"NUL":        "select 1;\x00drop table t",

@@ -60,6 +60,7 @@ func wildPages(t testing.TB, wild string) []report.Page {
 	p.Changes[0] = report.PlanChange{
 		ID: wild, Name: wild, Table: wild, Drops: []string{wild}, Blocks: []string{wild},
 		Steps: []report.PlanLock{{Step: wild, Lock: wild}}, Warnings: []string{wild}, Refusals: []string{wild},
+		Rehearsal: &report.PlanRehearsal{Statements: []report.PlanStatement{{Part: wild, Step: wild, Statement: wild, Locks: []string{wild}, Rewrites: []string{wild}}}},
 	}
 	v, commented := wildView(t, wild), wildView(t, wild)
 	commented.Next.Gate, commented.Next.GateDigest = &rollout.Gate{Comment: "w" + wild, SecondPerson: true}, digest

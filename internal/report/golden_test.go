@@ -107,6 +107,7 @@ func freshPlan() report.PlanView {
 			Rehearsal: &report.PlanRehearsal{Statements: []report.PlanStatement{
 				{Part: "expand", Step: "add_columns", Statement: `alter table "public"."address" add column "street_name" text`, Locks: []string{"access exclusive on public.address"}, Took: 2 * time.Millisecond, Held: 3 * time.Millisecond},
 				{Part: "expand", Step: "sql/1", Statement: "alter table address alter phone type bigint", Locks: []string{"access exclusive on public.address", "share on public.address"}, Rewrites: []string{"public.address"}, Took: 9 * time.Millisecond, Held: 12 * time.Millisecond},
+				{Part: "contract", Step: "drop", Statement: `alter table "public"."address" drop column street`, Under: true, Held: time.Millisecond},
 				{Part: "revert", Step: "undo/create_index/street_name", Statement: `drop index concurrently "public"."address_street_name_idx"`, Held: time.Millisecond},
 			}},
 		}},

@@ -85,8 +85,10 @@ type PlanRehearsal struct {
 // PlanStatement is one statement of a rehearsal.
 type PlanStatement struct {
 	Part, Step, Statement string
-	// Locks are in words; none where they were released before they were seen.
+	// Locks are in words; none where they were released before they were seen,
+	// or, Under, where those of statements before it were enough.
 	Locks, Rewrites []string
+	Under           bool
 	// Took is how long it ran, Held how long it kept its locks.
 	Took, Held time.Duration
 }
@@ -290,9 +292,13 @@ func (c PlanChange) rehearsal() part {
 	}
 	t := table{head: []string{"Step", "Statement", "Locks", "Held"}, right: []bool{false, false, false, true}}
 	for _, s := range r.Statements {
-		locks := "gone before they were seen"
-		if len(s.Locks) > 0 {
-			locks = strings.Join(s.Locks, ", ")
+		locks := strings.Join(s.Locks, ", ")
+		switch {
+		case locks != "":
+		case s.Under:
+			locks = "those above"
+		default:
+			locks = "gone before they were seen"
 		}
 		if len(s.Rewrites) > 0 {
 			locks += "; rewrites " + strings.Join(s.Rewrites, ", ")
