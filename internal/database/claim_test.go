@@ -41,6 +41,7 @@ func claims(t testing.TB, db *database.DB) (all []string) {
 }
 
 func TestAServiceClaimsWhatItsRevisionsUse(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	book, billing := s.of(t, "address-book"), s.of(t, "billing")
@@ -87,6 +88,7 @@ func TestAServiceClaimsWhatItsRevisionsUse(t *testing.T) {
 // Who shares a table with a change of another service is told who holds what:
 // before anything is done, and while the change is there.
 func TestChangesOfTwoServicesOnOneTable(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	book, billing := s.of(t, "address-book"), s.of(t, "billing")
@@ -132,6 +134,7 @@ func TestChangesOfTwoServicesOnOneTable(t *testing.T) {
 
 // Everything that changed the schema stands there with who did it.
 func TestWhoDidWhat(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	s.db = s.of(t, "address-book")

@@ -13,6 +13,7 @@ import (
 // What is told of a dependent is what makes it again: it is dropped, its
 // definition is run, and the same is told.
 func TestADependentsDefinitionMakesItAgain(t *testing.T) {
+	t.Parallel()
 	const function = `create function loud() returns text language plpgsql as $$ begin return (select upper(a.street) from address a limit 1); end $$;`
 	cases := []struct{ kind, fate, make, drop string }{
 		{"view", "blocks", `create view mailing with (security_barrier) as select street from address; comment on view mailing is 'it''s'; grant select on mailing to public`, `drop view mailing`},
@@ -72,6 +73,7 @@ func TestADependentsDefinitionMakesItAgain(t *testing.T) {
 
 // What the same contract drops by name does not block it.
 func TestWhatContractDropsByNameDoesNotBlockIt(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table address (id int primary key, street text constraint no_y check (street <> 'y'), phone text); insert into address values (1, 'Main 12');
 		create view mailing as select street from address; create index by_street on address (street);

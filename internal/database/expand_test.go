@@ -8,6 +8,7 @@ import (
 )
 
 func TestExpandGivesEveryRowItsNewFormAndLeavesTheOldOne(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 3000)
 	c := parse(t, exampleID, example)
@@ -46,6 +47,7 @@ func TestExpandGivesEveryRowItsNewFormAndLeavesTheOldOne(t *testing.T) {
 }
 
 func TestContractArchivesAndDrops(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 3000)
 	s.exec(t, `create index on address (street); create index two on address (phone, street)`)

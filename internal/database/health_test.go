@@ -14,6 +14,7 @@ func lag(load float64) []reading {
 
 // The holds of a series of lags, one look after the other.
 func TestBrake(t *testing.T) {
+	t.Parallel()
 	type look struct {
 		load float64
 		want string // the hold: go, slow, stop
@@ -52,6 +53,7 @@ func TestBrake(t *testing.T) {
 // A signal that is gone, with its standby, lets go as a low one does; one that
 // may only stop never slows.
 func TestBrakeLetsGoOfWhatIsGone(t *testing.T) {
+	t.Parallel()
 	var b brake
 	b.judge(lag(2))
 	for i, want := range []bool{true, true, false} {
@@ -66,6 +68,7 @@ func TestBrakeLetsGoOfWhatIsGone(t *testing.T) {
 
 // Of several the worst is named, and the end of one stop does not end another.
 func TestBrakeNamesTheWorst(t *testing.T) {
+	t.Parallel()
 	var b brake
 	locks := reading{"locks", "10 sessions wait for locks (most 10)", 1, fromHalf}
 	if h := b.judge(append(lag(3), locks)); h.why != "held back: standby db2 is 30.0 s behind (most 10 s)" {
@@ -82,6 +85,7 @@ func TestBrakeNamesTheWorst(t *testing.T) {
 // Whatever a signal does, it never goes from a stop to another in fewer looks
 // than it takes to calm down, and never beyond the stop without one.
 func TestBrakeDoesNotFlap(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var b brake
 		was, since := false, 0

@@ -387,6 +387,7 @@ func params(n int) string {
 }
 
 func TestSyncFollowsTheModel(t *testing.T) {
+	t.Parallel()
 	for _, in := range settings() {
 		for _, w := range worlds() {
 			if in.name != "plain" && w.name != "lossy" && w.name != "default" {

@@ -68,6 +68,7 @@ func (d death) isGone(t *testing.T, s *stage) string {
 // What contract drops goes step by step, ended at any statement and gone on
 // with, and what is archived of it brings it back as it was.
 func TestObjectsAreDroppedAndCanBeMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	for _, d := range deaths() {
 		t.Run(d.name, func(t *testing.T) {
@@ -128,6 +129,7 @@ func (s *stage) applySteps(t *testing.T, c change.Change, steps []change.Step) (
 
 // What something else depends on is named at plan and not dropped.
 func TestWhatIsNeededIsNotDropped(t *testing.T) {
+	t.Parallel()
 	const table = `create table address (id serial primary key, street text); create view v as select id from address; create sequence seq; create function f() returns int language sql as 'select 1';`
 	cases := []struct{ name, setup, contract, want string }{
 		{"view of a table", ``, "{drop_table: true}", "view public.v"},
@@ -184,6 +186,7 @@ func TestWhatIsNeededIsNotDropped(t *testing.T) {
 
 // Names that only look like what is to be dropped do not keep it.
 func TestNamesakesDoNotKeepATable(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table address (id int primary key); create table person (address text); create table addresses (id int);
 		create function g() returns text language plpgsql as $$ declare r record; begin select p.address into r from person p; return (select count(*) from addresses); end $$`)
@@ -196,6 +199,7 @@ func TestNamesakesDoNotKeepATable(t *testing.T) {
 }
 
 func TestPublishedTablesAreNotDropped(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table address (id int primary key); create publication p for table address`)
 	c := parse(t, "0001-x", "name: x\ntable: address\ncontract: [{drop_table: true}]\n")

@@ -158,6 +158,7 @@ expand:
 // Each operation can be repeated, ended at any statement and gone on with, and
 // taken back, also twice and from wherever it ended: then nothing is left of it.
 func TestObjectsLiveAndDie(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	for _, l := range lives() {
 		t.Run(l.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 // A batch comes to last as long as wanted, whatever a row takes, within a few
 // batches, and stays there.
 func TestPaceFindsTheTarget(t *testing.T) {
+	t.Parallel()
 	const target = 250 * time.Millisecond
 	for _, row := range []time.Duration{500 * time.Nanosecond, 10 * time.Microsecond, time.Millisecond, 40 * time.Millisecond} {
 		p := newPace(target)
@@ -32,6 +33,7 @@ func TestPaceFindsTheTarget(t *testing.T) {
 // One batch changes the size by no more than a fifth once a batch has failed,
 // and never makes it less than one row.
 func TestPaceGoesCarefullyAfterAFailure(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPace(250 * time.Millisecond)
 		for range rapid.IntRange(0, 30).Draw(t, "failures") {
@@ -49,6 +51,7 @@ func TestPaceGoesCarefullyAfterAFailure(t *testing.T) {
 }
 
 func TestPatienceIsShortButForASingleRow(t *testing.T) {
+	t.Parallel()
 	p := newPace(250 * time.Millisecond)
 	if got := p.patience(30 * time.Second); got != 2500*time.Millisecond {
 		t.Errorf("a batch may take %s", got)

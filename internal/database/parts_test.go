@@ -16,6 +16,7 @@ import (
 // Walks, counts and parts of tables of 50 partitions, with the partition key at
 // either end of the primary key, and with partitions of partitions.
 func TestWalksOfTablesMadeOfTables(t *testing.T) {
+	t.Parallel()
 	const partitions, rows = 50, 20_000
 	for _, c := range []struct{ name, key, setup string }{
 		{"partition key last", "id, at", `create table t (id bigint, at date, street text, name text, primary key (id, at)) partition by range (at)`},

@@ -15,6 +15,7 @@ import (
 
 // A statement that fails is named; those before it ran, and are not run again.
 func TestPlainSQLGoesOnAtTheStatementThatFailed(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create schema sales`)
 	s.exec(t, fmt.Sprintf(`alter database %s set search_path = sales, public`, pgx.Identifier{one[string](t, s, `select current_database()`)}.Sanitize()))
@@ -72,6 +73,7 @@ expand: [{sql: {run: "select set_config('lock_timeout', '0', false); comment on 
 
 // What expand cannot make is refused before it begins.
 func TestObjectsThatCannotBeMadeAreRefused(t *testing.T) {
+	t.Parallel()
 	const setup = `create table address (id int primary key, street text); create view v as select id, street from address; create type mood as enum ('good', 'bad'); create materialized view m as select 1 as id;`
 	s := newStage(t, database.Options{})
 	for _, k := range []struct{ name, operation, want string }{
@@ -124,6 +126,7 @@ func TestObjectsThatCannotBeMadeAreRefused(t *testing.T) {
 // A new table that holds rows is put away, not dropped, and one that others
 // refer to by then is left.
 func TestANewTableWithRowsIsArchived(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	clerk := s.role(t, "clerk")
 	s.exec(t, `create table customer (id int primary key); insert into customer values (1)`)

@@ -12,6 +12,7 @@ import (
 // wrote: rows from before, from between the steps and from after have the form
 // of the old column, and only a row that names neither has the default.
 func TestADefaultUnderSync(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create domain label as text; create table slip (id int primary key, body text); insert into slip values (1, 'a')`)
 	c := parse(t, "0001-x", `name: x
@@ -52,6 +53,7 @@ sync: {forward: {tidy: "upper(body)"}, backward: {body: "lower(tidy)"}}
 // A generated column is virtual where the server can, and refused where it would
 // rewrite the table.
 func TestAGeneratedColumn(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table slip (id int primary key, body text); insert into slip values (1, 'a')`)
 	c := parse(t, "0001-x", `name: x

@@ -25,6 +25,7 @@ const parted = `
 // On partitioned tables indexes are built part by part, and everything holds for
 // partitions that are made meanwhile.
 func TestOperationsOnPartitionedTables(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name, body, holds string
 		contract          bool

@@ -12,6 +12,7 @@ import (
 
 // refusals are told at plan, before anything is done.
 func TestOperationsAreRefusedAtPlan(t *testing.T) {
+	t.Parallel()
 	cases := []struct{ name, setup, body, want string }{
 		{"a domain with a constraint", `create domain few as int check (value < 9)`, `expand: [{add_column: {name: n, type: few}}]`, "PostgreSQL would rewrite the table, as it does for a domain with a constraint"},
 		{"a default that does not fit", ``, `expand: [{add_column: {name: n, type: int, default: "'x'"}}]`, "invalid input syntax for type integer"},
@@ -74,6 +75,7 @@ sync: {forward: {n: b}, backward: {b: n}}`, "is under sync and has a default tha
 // Rows that an operation would reject are told by their keys, at plan and again
 // before anything is done; what is corrected is then accepted.
 func TestRowsThatAreInTheWayAreNamed(t *testing.T) {
+	t.Parallel()
 	cases := []struct{ name, body, told, remedy string }{
 		{"NULL", `contract: [{set_not_null: {column: a}}]`, "2 rows (with key 7, 8)", `update t set a = id where a is null`},
 		{"a check", `contract: [{add_check: {name: x, expression: "b <> 'bad'"}}]`, "1 row (with key 3)", `update t set b = 'good' where b = 'bad'`},

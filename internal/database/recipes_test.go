@@ -177,6 +177,7 @@ var operationsOfExpand = []struct{ name, body, holds string }{{
 }}
 
 func TestOperationsOfExpand(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	for _, k := range operationsOfExpand {
 		t.Run(k.name, func(t *testing.T) {
@@ -261,6 +262,7 @@ var operationsOfContract = []struct{ name, setup, body, holds string }{{
 }}
 
 func TestOperationsOfContract(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	for _, k := range operationsOfContract {
 		t.Run(k.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestInspectRefusesWhatItCannotDo(t *testing.T) {
+	t.Parallel()
 	const columns = `(id int primary key, street text, born date, at timestamptz, price float8, day int)`
 	cases := []struct{ name, setup, old, forward, backward, want string }{
 		{"volatile", ``, "street", "street || random()::text", "", "function \"pg_catalog\".\"random\" is volatile"},
@@ -83,6 +84,7 @@ func TestInspectRefusesWhatItCannotDo(t *testing.T) {
 }
 
 func TestSettledExpressionsPass(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create type mood as enum ('good', 'bad'); create table address (id int primary key, street text, day int, feels mood, price numeric(8, 2))`)
 	for old, forward := range map[string]string{
@@ -100,6 +102,7 @@ func TestSettledExpressionsPass(t *testing.T) {
 }
 
 func TestATableThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table "Address" (id int primary key, street text)`)
 	_, err := s.db.Inspect(t.Context(), parse(t, exampleID, example))
@@ -110,6 +113,7 @@ func TestATableThatIsNotThere(t *testing.T) {
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	var unreachable *database.UnreachableError
 	_, err := database.Open(t.Context(), "postgres://nobody:secret@127.0.0.1:1/none", database.Options{})
 	if !errors.As(err, &unreachable) || strings.Contains(err.Error(), "secret") {
@@ -123,6 +127,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 // Contract names what hangs on the old form, takes along only what it named and
 // is refused while something would break.
 func TestContractNamesDependents(t *testing.T) {
+	t.Parallel()
 	blocking := map[string]string{
 		"view mailing":      `create view mailing as select street from address`,
 		"materialized view": `create materialized view mailing as select street from address`,
@@ -155,6 +160,7 @@ func TestContractNamesDependents(t *testing.T) {
 }
 
 func TestContractTakesAlongWhatItNamed(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table address (id int primary key, street text default 'x' check (street <> 'y'), phone text);
 		create index by_street on address (street); create index two on address (phone, street); create statistics st on phone, street from address;

@@ -30,6 +30,7 @@ func (s *stage) endRunner(ctx context.Context, conn *pgx.Conn) error {
 // A backfill that is killed again and again, between batches and inside them,
 // gives every row what an undisturbed one gives it.
 func TestBackfillResumes(t *testing.T) {
+	t.Parallel()
 	const rows = 30_000
 	calm := newStage(t, database.Options{})
 	calm.addresses(t, rows)
@@ -110,6 +111,7 @@ func applyAll(ctx context.Context, s *stage, c change.Change) error {
 
 // Contract, ended at each of a series of moments, ends in the same place.
 func TestContractResumes(t *testing.T) {
+	t.Parallel()
 	const rows = 5_000
 	s := newStage(t, database.Options{})
 	s.addresses(t, rows)

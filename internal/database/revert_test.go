@@ -25,6 +25,7 @@ var plainExample = strings.Replace(example, "  - create_index: {columns: [street
 // The way back leads from every step of expand, also one that was never begun,
 // to the table as it was; and a corrected file then goes under the same name.
 func TestExpandIsTakenBackFromEveryStep(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	c := parse(t, exampleID, plainExample)
 	steps := change.ExpandSteps(c)
@@ -66,6 +67,7 @@ func TestExpandIsTakenBackFromEveryStep(t *testing.T) {
 // What the candidate wrote goes into the archive before its columns go, and no
 // step of expand follows once the way back was begun.
 func TestWhatTheCandidateWroteIsArchived(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 50)
 	c := parse(t, exampleID, plainExample)
@@ -90,6 +92,7 @@ func TestWhatTheCandidateWroteIsArchived(t *testing.T) {
 
 // An edited file says how it gets in.
 func TestTheHintOfAnEditedFile(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	s.expand(t, parse(t, exampleID, plainExample))

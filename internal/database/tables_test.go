@@ -88,6 +88,7 @@ contract: [{drop_column: body}]
 }
 
 func TestEveryKindOfTable(t *testing.T) {
+	t.Parallel()
 	for _, k := range append(kinds(), special()...) {
 		t.Run(k.name, func(t *testing.T) {
 			s := newStage(t, database.Options{Workers: 2})
@@ -131,6 +132,7 @@ func TestEveryKindOfTable(t *testing.T) {
 
 // A changed image under an equal value is a change: 1.0 and 1.00 are equal.
 func TestEqualIsNotTheSame(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table price (id int primary key, amount numeric); insert into price values (1, 1.0)`)
 	c := parse(t, "0001-price", `name: x
@@ -148,6 +150,7 @@ sync: {forward: {written: "amount::text"}, backward: {amount: "written::numeric"
 // A column's own collation decides what lower() makes of it, for the backfill,
 // the trigger and the verification alike.
 func TestExpressionsFollowTheColumnsCollation(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table word (id int primary key, a text collate "C", b varchar(30) collate "C"); insert into word values (1, 'ÄB', 'ÖX'), (2, 'ÄX', 'none')`)
 	c := parse(t, "0001-words", `name: x
@@ -174,6 +177,7 @@ verify: {lossy_max: 10}
 // The backfill and the trigger read the expressions as the application did at
 // plan, whatever later stands in the way.
 func TestExpressionsKeepTheirMeaning(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	c := parse(t, exampleID, strings.Replace(example, `"regexp_replace(street, ' (\\d+\\s*[[:alpha:]]?)$', '')"`,

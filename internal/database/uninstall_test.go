@@ -13,6 +13,7 @@ import (
 const leftovers = `select (select count(*) from pg_namespace where nspname = 'gapless') + (select count(*) from pg_trigger where tgname like '~gapless%')`
 
 func TestUninstallLeavesNothingButWhatWasArchived(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.db = s.of(t, "address-book")
 	c := parse(t, exampleID, example)
@@ -54,6 +55,7 @@ func TestUninstallLeavesNothingButWhatWasArchived(t *testing.T) {
 // A service that is no more gives its claims back; while it has one nobody takes
 // gapless away.
 func TestUninstallOfOneService(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	book, billing := s.of(t, "address-book"), s.of(t, "billing")

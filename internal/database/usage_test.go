@@ -10,6 +10,7 @@ import (
 )
 
 func TestQuietBeginsWithTheLastWriteOfTheOldForm(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	c := parse(t, exampleID, strings.Replace(example, "quiet_for: 24h", "quiet_for: 1m", 1))
@@ -64,6 +65,7 @@ func TestQuietBeginsWithTheLastWriteOfTheOldForm(t *testing.T) {
 // Statements that name the old form are told by how often they ran, where the
 // server counts them; where it does not, that is said.
 func TestStatementsThatNameTheOldForm(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	c := parse(t, exampleID, strings.Replace(example, "quiet_for: 24h", "quiet_for: 1m", 1))

@@ -12,6 +12,7 @@ import (
 // The obvious mapping loses something of the odd streets: expand says of how
 // many rows and which, by key, never by value.
 func TestALossyMappingIsFound(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 100)
 	c := parse(t, exampleID, lossy)
@@ -73,6 +74,7 @@ func TestUnmappedRowsHold(t *testing.T) {
 // What was written past the trigger is found, and what only lacks its new form
 // is put right by expand.
 func TestVerifyFindsWhatWentPastTheTrigger(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 100)
 	c := parse(t, exampleID, example)
@@ -102,6 +104,7 @@ func TestVerifyFindsWhatWentPastTheTrigger(t *testing.T) {
 }
 
 func TestAQuestionWithAnotherAnswerFails(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 10)
 	questions := map[string]string{

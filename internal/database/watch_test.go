@@ -21,6 +21,7 @@ quiet_for: 1m
 // A column without a new form is watched, archived by key, dropped, and brought
 // back with what it held.
 func TestAColumnWithoutANewForm(t *testing.T) {
+	t.Parallel()
 	for _, partitioned := range []string{"", " partition by range (id)"} {
 		t.Run("table"+partitioned, func(t *testing.T) {
 			s := newStage(t, database.Options{})
@@ -74,6 +75,7 @@ func TestAColumnWithoutANewForm(t *testing.T) {
 }
 
 func TestAColumnThatTheNewRevisionCannotLeaveOut(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	cases := map[string]struct{ column, want string }{
 		"not null":  {"memo text not null", "could not leave it out; add drop_not_null or set_default"},
@@ -106,6 +108,7 @@ func TestAColumnThatTheNewRevisionCannotLeaveOut(t *testing.T) {
 // What contract drops besides columns is in use while a statement names it, or
 // the table's counters grow.
 func TestUsageOfWhatIsDroppedByName(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.exec(t, `create table slip (id int primary key); insert into slip values (1)`)
 	tightens := parse(t, "0001-tighten", "name: x\ntable: slip\ncontract: [{add_check: {name: positive, expression: id > 0}}]\n")
@@ -138,6 +141,7 @@ func TestUsageOfWhatIsDroppedByName(t *testing.T) {
 // A trigger of the application and a publication hold until someone says why
 // they need not.
 func TestWhatIsAccepted(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, database.Options{})
 	s.addresses(t, 50)
 	s.exec(t, `create publication p for table address; alter table address add column updated_at timestamptz;
