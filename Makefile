@@ -62,13 +62,14 @@ test: ## vet, then run all tests, with the race detector where it tells somethin
 	go vet $(PACKAGES)
 	go run ./scripts/downloads
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
+	@scripts/need pgbouncer=pgbouncer || echo "test: a real pooler is not tried" >&2
 	go test -timeout 8m $(PURE) $(BOTH)
 	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE))") && \
 		go test $$race -short -timeout 8m $$rest
 
 .PHONY: test-postgres test-postgres-all
 test-postgres: ## every operation on every kind of table, on PostgreSQL VERSIONS="14 18"
-	scripts/test-postgres $(VERSIONS)
+	FLAGS='$(FLAGS)' scripts/test-postgres $(VERSIONS)
 
 test-postgres-all: VERSIONS := 14 15 16 17 18
 test-postgres-all: test-postgres ## the same on PostgreSQL 14 to 18

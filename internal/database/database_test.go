@@ -57,6 +57,14 @@ func parse(t testing.TB, id, text string) change.Change {
 	return c
 }
 
+// thinned is how many of something a run does: less where there is little time.
+func thinned(whole, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return whole
+}
+
 // stage is a database with its application's connection.
 type stage struct {
 	url string

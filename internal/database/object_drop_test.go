@@ -73,7 +73,7 @@ func TestObjectsAreDroppedAndCanBeMadeAgain(t *testing.T) {
 	for _, d := range deaths() {
 		t.Run(d.name, func(t *testing.T) {
 			c := parse(t, "0001-x", d.change)
-			for n := -1; ; n++ {
+			for n := -1; ; n += thinned(1, 4) {
 				s.clean(t)
 				s.exec(t, d.setup)
 				before := s.dump(t)

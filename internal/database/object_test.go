@@ -198,7 +198,7 @@ func TestObjectsLiveAndDie(t *testing.T) {
 			back(t, before)
 			s.expand(t, c)
 			there(t)
-			for n := 0; ; n++ {
+			for n := 0; ; n += thinned(1, 4) {
 				before := begin(t)
 				steps := change.ExpandSteps(c)
 				s.run(t, c, steps[:1])

@@ -17,7 +17,10 @@ import (
 // either end of the primary key, and with partitions of partitions.
 func TestWalksOfTablesMadeOfTables(t *testing.T) {
 	t.Parallel()
-	const partitions, rows = 50, 20_000
+	partitions, rows := 50, 20_000
+	if testing.Short() {
+		partitions, rows = 10, 4_000
+	}
 	for _, c := range []struct{ name, key, setup string }{
 		{"partition key last", "id, at", `create table t (id bigint, at date, street text, name text, primary key (id, at)) partition by range (at)`},
 		{"partition key first", "at, id", `create table t (id bigint, at date, street text, name text, primary key (at, id)) partition by range (at)`},
@@ -37,7 +40,7 @@ func TestWalksOfTablesMadeOfTables(t *testing.T) {
 				exec(t, s, c.setup)
 				exec(t, s, fmt.Sprintf(`do $$ begin for i in 0..%d loop
 					execute format('create table t_%%s partition of t for values from (%%L) to (%%L)', i, date '2020-01-01' + i * 30, date '2020-01-01' + (i + 1) * 30); end loop; end $$`, partitions-1))
-				exec(t, s, fmt.Sprintf(`insert into t select i, date '2020-01-01' + i %% 1500, 'Street ' || i from generate_series(1, %d) i`, rows))
+				exec(t, s, fmt.Sprintf(`insert into t select i, date '2020-01-01' + i %% %d, 'Street ' || i from generate_series(1, %d) i`, partitions*30, rows))
 				exec(t, s, `analyze t`)
 				exec(t, s, `set search_path = pg_catalog, pg_temp`)
 				walkAll(t, s, db, strings.Split(c.key, ", "))

@@ -35,7 +35,7 @@ func (s *stage) shape(t testing.TB) string {
 
 // stride leaves out statements to be killed at: 1 kills before each of them,
 // which takes minutes.
-const stride = 3
+func stride() int { return thinned(3, 15) }
 
 // killer ends the run before its nth statement that changes something.
 type killer struct {
@@ -211,9 +211,9 @@ func TestOperationsOfExpand(t *testing.T) {
 			s.same(t, "expanded again", want)
 			s.takeBack(t, c)
 			steps, n := change.ExpandSteps(c)[1:], int64(1)
-			for s.begin(t, c); s.killed(t, c, steps, n); n += stride {
+			for s.begin(t, c); s.killed(t, c, steps, n); n += int64(stride()) {
 				half := s.shape(t)
-				if n/stride%2 == 1 { // the others are undone from where they stand
+				if n/int64(stride())%2 == 1 { // the others are undone from where they stand
 					s.expand(t, c)
 					s.same(t, "resumed from\n"+half+"\n", want)
 					if !one[bool](t, s, k.holds) {
@@ -269,7 +269,7 @@ func TestOperationsOfContract(t *testing.T) {
 			c := linesChange(t, k.body)
 			want := ""
 			n := int64(0) // the first time nothing is killed
-			for killed := true; killed; n += stride {
+			for killed := true; killed; n += int64(stride()) {
 				s.exec(t, `drop schema if exists "My Shop" cascade; drop schema if exists gapless cascade`)
 				s.exec(t, lines)
 				if k.setup != "" {
@@ -288,7 +288,7 @@ func TestOperationsOfContract(t *testing.T) {
 					t.Fatalf("does not hold:\n%s\nresumed from\n%s", want, half)
 				}
 			}
-			t.Logf("killed up to statement %d", n-stride)
+			t.Logf("killed up to statement %d", n-int64(stride()))
 			if strings.Contains(want, "gapless") {
 				t.Errorf("left behind:\n%s", want)
 			}

@@ -31,7 +31,7 @@ func (s *stage) endRunner(ctx context.Context, conn *pgx.Conn) error {
 // gives every row what an undisturbed one gives it.
 func TestBackfillResumes(t *testing.T) {
 	t.Parallel()
-	const rows = 30_000
+	rows := thinned(30_000, 6_000)
 	calm := newStage(t, database.Options{})
 	calm.addresses(t, rows)
 	c := parse(t, exampleID, example)

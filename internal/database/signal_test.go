@@ -455,6 +455,9 @@ func TestArchiveAndVacuumHoldTheBackfillBack(t *testing.T) {
 		j.arrives(t)
 	})
 	t.Run("wraparound", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("spends 110,000 transactions")
+		}
 		s := fresh(t, "wraparound")
 		s.addresses(t, journeyRows)
 		s.exec(t, `create table spent (i int)`)

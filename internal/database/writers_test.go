@@ -109,7 +109,7 @@ func (c *crew) check(t *testing.T, s *stage, table string) {
 // there in both forms.
 func TestNothingIsLostWhileBothRevisionsWrite(t *testing.T) {
 	s := newStage(t, database.Options{BatchTarget: 5 * time.Millisecond, Workers: 2})
-	s.addresses(t, 20_000)
+	s.addresses(t, thinned(20_000, 3_000))
 	s.exec(t, `insert into address (id, street) select i, 'Before ' || i from generate_series(1000000, 1000000 + $1 - 1) i`, 8*rowsPerWriter)
 	c := parse(t, exampleID, example)
 	steps := change.ExpandSteps(c)
