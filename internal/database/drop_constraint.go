@@ -44,6 +44,9 @@ func (dropConstraint) look(ctx context.Context, i *inspector, o change.Operation
 		i.refuse("%s: table %s has it from the table that it is a part of", what, i.t.ident())
 		return nil
 	}
+	if !i.expands(o) {
+		i.facts.Dependents = append(i.facts.Dependents, change.Dependent{Kind: archivedConstraint, Name: constraintName(i.t, name), Definition: there.definition, Fate: change.Dropped})
+	}
 	switch there.kind {
 	case "c":
 	case "f":
