@@ -201,6 +201,27 @@ func TestWhatIsBroughtBackDoesNotExpire(t *testing.T) {
 	}
 }
 
+// A foreign key that could be added again only while nobody writes is refused
+// before anything is brought back, also one that went with a column.
+func TestRestoreRefusesAForeignKeyThatWouldBlock(t *testing.T) {
+	s := newStage(t, database.Options{})
+	if one[int](t, s, `select current_setting('server_version_num')::int`) >= 180000 {
+		t.Skip("this server adds it without holding anybody up")
+	}
+	s.exec(t, `create table town (id int primary key); create table address (id int primary key, town int constraint "In Town" references town) partition by range (id);
+		create table address_1 partition of address for values from (0) to (100)`)
+	c := parse(t, "0001-x", "name: x\ntable: address\ncontract: [{drop_column: town}]\n")
+	s.expand(t, c)
+	s.contract(t, c)
+	var refused *database.RefusedError
+	if _, err := s.db.Apply(t.Context(), c, change.RestoreSteps(c)[0], nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "In Town") {
+		t.Errorf("%v", err)
+	}
+	if state := s.state(t, c); state != rollout.Contracted {
+		t.Errorf("it is %s", state)
+	}
+}
+
 // A column takes NULL again only where it did before contract.
 func TestRestoreLeavesNotNullThatWasThere(t *testing.T) {
 	s := newStage(t, database.Options{})
