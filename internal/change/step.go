@@ -145,6 +145,23 @@ func (c Change) ContractOperations() []Operation {
 	return c.Contract
 }
 
+// Contracting names each operation of contract, as an approval is bound to it:
+// the change, the kind, and what it is about; of plain SQL its text.
+func (c Change) Contracting() []string {
+	all := make([]string, 0, len(c.Contract))
+	for _, o := range c.ContractOperations() {
+		name := o.Name()
+		switch {
+		case o.SQL != nil:
+			name = o.SQL.Run
+		case o.DropTable:
+			name = c.Table
+		}
+		all = append(all, fmt.Sprintf("%s: %s %s", c.ID, o.Kind(), name))
+	}
+	return all
+}
+
 // Contracts reports whether the change has a contract.
 func (c Change) Contracts() bool { return len(c.ContractOperations()) > 0 }
 

@@ -76,6 +76,9 @@ func (w work) begin(ctx context.Context) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
+	if err := w.unhindered(ctx); err != nil {
+		return e, err
+	}
 	if len(w.change.Dropped()) == 0 {
 		return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error { return w.begun(ctx, tx, e) })
 	}
@@ -93,6 +96,27 @@ func (w work) begin(ctx context.Context) (change.Evidence, error) {
 		}
 		return w.begun(ctx, tx, e)
 	})
+}
+
+// unhindered refuses while anything stands in the way of any operation: none is
+// carried out while a later one could not be.
+func (w work) unhindered(ctx context.Context) error {
+	if w.standing.state == rollout.Contracting { // some may be done
+		return nil
+	}
+	t, _, err := tableOf(ctx, w.s, w.change)
+	if err != nil {
+		return err
+	}
+	var facts change.Facts
+	i := inspector{db: w.db, s: w.s, c: w.change, t: t, st: w.standing, facts: &facts}
+	if err := i.operations(ctx); err != nil {
+		return err
+	}
+	if len(facts.Refusals) > 0 {
+		return &RefusedError{Change: w.change.ID, Reasons: facts.Refusals, Remedy: "nothing was dropped; mend this and run contract again"}
+	}
+	return blocked(w.change, facts.Dependents)
 }
 
 // settle refuses while something else needs what contract drops, and archives

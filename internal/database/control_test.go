@@ -132,3 +132,20 @@ func TestProgressIsTold(t *testing.T) {
 		t.Errorf("it ends with %+v", last)
 	}
 }
+
+// A change that is made anew under the same name does not begin paused.
+func TestAPauseEndsWithTheChange(t *testing.T) {
+	s := newStage(t, database.Options{})
+	s.addresses(t, 10)
+	c := parse(t, exampleID, example)
+	s.expand(t, c)
+	for _, of := range []string{c.ID, database.EveryChange} {
+		if err := s.db.Pause(t.Context(), of, "dana", "too loud"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.run(t, c, change.RevertSteps(c))
+	if got := one[string](t, s, `select string_agg(change, ' ') from gapless.control`); got != database.EveryChange {
+		t.Errorf("paused: %s", got)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gapless-deploy/gapless/internal/change"
 	"github.com/gapless-deploy/gapless/internal/database"
 )
@@ -85,5 +87,23 @@ func TestWhatContractDropsByNameDoesNotBlockIt(t *testing.T) {
 	s.run(t, c, change.RestoreSteps(c))
 	if got := one[string](t, s, `select concat_ws(' ', (select street from mailing), loud(), to_regclass('by_street'), (select pg_get_constraintdef(oid) from pg_constraint where conname = 'no_y'))`); got != "Main 12 MAIN 12 by_street CHECK ((street <> 'y'::text))" {
 		t.Errorf("brought back is %q", got)
+	}
+}
+
+// What contract drops by name is told at plan like what goes with a column.
+func TestWhatIsDroppedByNameIsToldAtPlan(t *testing.T) {
+	s := newStage(t, database.Options{})
+	s.exec(t, `create table address (id int primary key, n int constraint "No 0" check (n <> 0)); create index "By n" on address (n)`)
+	c := parse(t, "0001-x", "name: x\ntable: address\ncontract: [{drop_constraint: {name: No 0}}, {drop_index: By n}]\n")
+	facts, err := s.db.Inspect(t.Context(), c)
+	if err != nil || len(facts.Refusals) > 0 {
+		t.Fatalf("%v %q", err, facts.Refusals)
+	}
+	want := []change.Dependent{
+		{Kind: "constraint", Name: `"No 0" on "public"."address"`, Definition: "CHECK ((n <> 0))", Fate: change.Dropped},
+		{Kind: "index", Name: `"public"."By n"`, Definition: `CREATE INDEX "By n" ON public.address USING btree (n)`, Fate: change.Dropped},
+	}
+	if diff := cmp.Diff(want, facts.Dependents); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -44,6 +44,9 @@ func (dropConstraint) look(ctx context.Context, i *inspector, o change.Operation
 		i.refuse("%s: table %s has it from the table that it is a part of", what, i.t.ident())
 		return nil
 	}
+	if !i.expands(o) {
+		i.facts.Dependents = append(i.facts.Dependents, change.Dependent{Kind: archivedConstraint, Name: constraintName(i.t, name), Definition: there.definition, Fate: change.Dropped})
+	}
 	switch there.kind {
 	case "c":
 	case "f":
@@ -175,28 +178,27 @@ func (dropConstraint) undo(ctx context.Context, w work) (change.Evidence, error)
 	return w.forgetKept(ctx, e, constraintName(t, name), archivedConstraint, archivedTail)
 }
 
-// blockingKeys are the foreign keys that contract dropped and that this server
-// could add again only while nobody can write.
+// blockingKeys are the foreign keys that contract dropped, by name or with a
+// column, and that this server could add again only while nobody can write.
 func (w work) blockingKeys(ctx context.Context) (reasons []string, err error) {
 	major, err := w.s.major(ctx, w.s)
-	if err != nil || major >= partitionedForeignKey {
+	if err != nil || major >= partitionedForeignKey || w.change.Table == "" {
 		return nil, err
 	}
-	for _, o := range w.change.Contract {
-		if o.DropConstraint == nil {
-			continue
-		}
-		t, err := w.table(ctx)
-		if err != nil || !t.partitioned() {
-			return nil, err
-		}
-		definition, _, err := w.kept(ctx, w.s, archivedConstraint, constraintName(t, o.DropConstraint.Name))
+	t, there, err := tableOf(ctx, w.s, w.change)
+	if err != nil || !there || !t.partitioned() {
+		return nil, err
+	}
+	for _, ofColumn := range []bool{false, true} {
+		list, err := w.archivedOf(ctx, ofColumn, archivedConstraint)
 		if err != nil {
 			return nil, err
 		}
-		if strings.HasPrefix(definition, "FOREIGN KEY") {
-			reasons = append(reasons, fmt.Sprintf("foreign key %q: table %s is partitioned; before PostgreSQL %d it can be added again only while nobody can write",
-				o.DropConstraint.Name, t.ident(), partitionedForeignKey))
+		for _, d := range list {
+			if strings.HasPrefix(d.Definition, "FOREIGN KEY") || ofColumn && strings.Contains(d.Definition, " FOREIGN KEY ") {
+				reasons = append(reasons, fmt.Sprintf("foreign key %s: table %s is partitioned; before PostgreSQL %d it can be added again only while nobody can write",
+					d.Name, t.ident(), partitionedForeignKey))
+			}
 		}
 	}
 	return reasons, nil

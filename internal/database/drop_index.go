@@ -36,6 +36,11 @@ func (dropIndex) look(ctx context.Context, i *inspector, o change.Operation) err
 		i.refuse("%s: it is a part of the index of a partitioned table", what)
 		return nil
 	}
+	d := change.Dependent{Kind: "index", Name: pgx.Identifier{i.t.schema, name}.Sanitize(), Fate: change.Dropped}
+	if err := i.s.QueryRow(ctx, `select pg_get_indexdef($1)`, found.oid).Scan(&d.Definition); err != nil {
+		return fmt.Errorf("read index %s: %w", d.Name, err)
+	}
+	i.facts.Dependents = append(i.facts.Dependents, d)
 	if found.unique {
 		i.warn("%s: it is unique: a statement whose ON CONFLICT names its columns fails from then on", what)
 	}

@@ -244,11 +244,33 @@ func (setNotNull) do(ctx context.Context, w work) (change.Evidence, error) {
 			return change.Evidence{}, &RefusedError{Change: w.change.ID, Reasons: []string{"fill: " + refusal}}
 		}
 	}
+	if err := w.noteNullable(ctx, t, a.Column); err != nil {
+		return change.Evidence{}, err
+	}
 	e, err := w.forbidNull(ctx, t, a.Column, fill, "")
 	if err != nil {
 		return e, err
 	}
 	return w.done(ctx, e)
+}
+
+// archivedNullable is the kind under which a column is kept that took NULL before
+// contract.
+const archivedNullable = "takes null"
+
+// noteNullable keeps that a column takes NULL, before anything is done about it:
+// restore lets it take NULL again only where it did.
+func (w work) noteNullable(ctx context.Context, t table, column string) error {
+	if w.step.Part != change.PartContract {
+		return nil
+	}
+	g, err := w.findGuard(ctx, w.s, t, column, "")
+	if err != nil || g.done {
+		return err
+	}
+	return pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
+		return w.keepFirst(ctx, tx, archivedNullable, "column "+ident(column), "")
+	})
 }
 
 // undo has nothing to do: it is of contract, from which there is no way back.

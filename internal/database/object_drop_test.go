@@ -133,6 +133,7 @@ func TestWhatIsNeededIsNotDropped(t *testing.T) {
 	const table = `create table address (id serial primary key, street text); create view v as select id from address; create sequence seq; create function f() returns int language sql as 'select 1';`
 	cases := []struct{ name, setup, contract, want string }{
 		{"view of a table", ``, "{drop_table: true}", "view public.v"},
+		{"view of what is dropped last", `create sequence other; create view w as select nextval('seq')`, "{drop_sequence: other}, {drop_function: f()}, {drop_sequence: seq}", "view public.w"},
 		{"view dropped after it", ``, "{drop_table: true}, {drop_view: v}", "view public.v"},
 		{"foreign key", `drop view v; create table other (id int references address)`, "{drop_table: true}", "foreign key other_id_fkey of public.other"},
 		{"function by its text", `drop view v; create function g() returns int language plpgsql as $$ begin return (select max(id) from "address"); end $$`, "{drop_table: true}", "function public.g()"},

@@ -8,13 +8,16 @@ import (
 )
 
 // prune removes the archives that have expired, with the values that sync set
-// aside for them. One that somebody reads is left for the next time.
+// aside for them. One that somebody reads is left for the next time, and one that
+// a change is being brought back out of until that is over.
 func (db *DB) prune(ctx context.Context, s *session) error {
 	var there bool
 	if err := s.QueryRow(ctx, `select to_regclass('gapless.archive') is not null`).Scan(&there); err != nil || !there {
 		return err
 	}
-	rows, err := s.Query(ctx, `select n, archive_table, kind, change from gapless.archive where expires_at < clock_timestamp() order by n`)
+	rows, err := s.Query(ctx, `
+		select n, archive_table, kind, change from gapless.archive a where expires_at < clock_timestamp()
+		  and not exists (select from gapless.change c where c.id = a.change and c.state = 'restoring') order by n`)
 	if err != nil {
 		return fmt.Errorf("look for archives that have expired: %w", err)
 	}
@@ -29,7 +32,7 @@ func (db *DB) prune(ctx context.Context, s *session) error {
 	for _, a := range expired {
 		err := s.deleteAll(ctx, "gapless.archived_kept", "archive", a.N)
 		if err == nil && a.Kind == string(ofContract) {
-			err = s.deleteAll(ctx, "gapless.kept", "change", a.Change)
+			err = s.forgetKept(ctx, a.Change, a.N)
 		}
 		if err != nil {
 			return err
@@ -46,6 +49,21 @@ func (db *DB) prune(ctx context.Context, s *session) error {
 		}
 	}
 	return nil
+}
+
+// forgetKept deletes what sync set aside for a change whose archive has expired,
+// unless the change was brought back out of that: then it goes on setting aside,
+// and a later archive tells when all of it may go.
+func (s *session) forgetKept(ctx context.Context, id string, archive int64) error {
+	var last bool
+	err := s.QueryRow(ctx, `select exists (select from gapless.archive where n = $1 and restored_at is null)`, archive).Scan(&last)
+	if err != nil {
+		return fmt.Errorf("look whether change %s was brought back: %w", id, err)
+	}
+	if !last {
+		return nil
+	}
+	return s.deleteAll(ctx, "gapless.kept", "change", id)
 }
 
 // deleteAll deletes the rows of one of our tables that have a value in a

@@ -172,6 +172,77 @@ func TestRestoreBringsTheOldFormBack(t *testing.T) {
 	}
 }
 
+// What an archive holds stays while a change is being brought back out of it, and
+// what sync set aside stays with a change that was.
+func TestWhatIsBroughtBackDoesNotExpire(t *testing.T) {
+	s := newStage(t, database.Options{})
+	s.addresses(t, 10)
+	c := parse(t, exampleID, example+"archive: {keep: 1h}\n")
+	s.expand(t, c)
+	s.exec(t, `update address set street = 'x 1', street_name = 'y' where id = 3`)
+	e := s.contract(t, c)
+	other := parse(t, "0008-more", "name: more\ntable: address\nexpand: [{add_column: {name: extra, type: text}}]\n")
+	prepare := change.ExpandSteps(other)[:1]
+	steps := change.RestoreSteps(c)
+	s.run(t, c, steps[:2])
+	s.exec(t, `update gapless.archive set expires_at = now() - interval '1 second'`)
+	s.run(t, other, prepare)
+	if !one[bool](t, s, `select to_regclass($1) is not null and exists (select from gapless.kept)`, e.ArchiveTable) {
+		t.Fatal("it expired half-way")
+	}
+	s.run(t, c, steps[2:])
+	if got := one[string](t, s, `select street from address where id = 1`); got != oddStreets[0] {
+		t.Errorf("row 1 holds %q", got)
+	}
+	s.run(t, other, prepare)
+	if one[bool](t, s, `select to_regclass($1) is not null`, e.ArchiveTable) {
+		t.Error("what expired is still there")
+	}
+	if !one[bool](t, s, `select exists (select from gapless.kept where change = $1)`, c.ID) {
+		t.Error("what sync set aside went with an archive that the change was brought back out of")
+	}
+}
+
+// A foreign key that could be added again only while nobody writes is refused
+// before anything is brought back, also one that went with a column.
+func TestRestoreRefusesAForeignKeyThatWouldBlock(t *testing.T) {
+	s := newStage(t, database.Options{})
+	if one[int](t, s, `select current_setting('server_version_num')::int`) >= 180000 {
+		t.Skip("this server adds it without holding anybody up")
+	}
+	s.exec(t, `create table town (id int primary key); create table address (id int primary key, town int constraint "In Town" references town) partition by range (id);
+		create table address_1 partition of address for values from (0) to (100)`)
+	c := parse(t, "0001-x", "name: x\ntable: address\ncontract: [{drop_column: town}]\n")
+	s.expand(t, c)
+	s.contract(t, c)
+	var refused *database.RefusedError
+	if _, err := s.db.Apply(t.Context(), c, change.RestoreSteps(c)[0], nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "In Town") {
+		t.Errorf("%v", err)
+	}
+	if state := s.state(t, c); state != rollout.Contracted {
+		t.Errorf("it is %s", state)
+	}
+}
+
+// A column takes NULL again only where it did before contract.
+func TestRestoreLeavesNotNullThatWasThere(t *testing.T) {
+	s := newStage(t, database.Options{})
+	s.exec(t, `create table address (id int primary key, was int not null, is_now int)`)
+	c := parse(t, "0001-x", "name: x\ntable: address\ncontract: [{set_not_null: {column: was}}, {set_not_null: {column: is_now}}]\n")
+	s.expand(t, c)
+	for range 2 {
+		s.contract(t, c)
+		const notNull = `select string_agg(attname, ' ' order by attnum) from pg_attribute where attrelid = 'address'::regclass and attnum > 0 and attnotnull`
+		if got := one[string](t, s, notNull); got != "id was is_now" {
+			t.Errorf("NOT NULL after contract: %s", got)
+		}
+		s.run(t, c, change.RestoreSteps(c))
+		if got := one[string](t, s, notNull); got != "id was" {
+			t.Errorf("NOT NULL after restore: %s", got)
+		}
+	}
+}
+
 // Without its archive nothing comes back.
 func TestAnArchiveThatExpiredBringsNothingBack(t *testing.T) {
 	t.Parallel()

@@ -62,6 +62,11 @@ func (w work) undo(ctx context.Context) (change.Evidence, error) {
 // the history.
 func (w work) reverted(ctx context.Context) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
+	// Else one that is made anew under this name would begin paused.
+	_, err := w.s.Exec(ctx, `delete from gapless.control where change = $1`, w.change.ID)
+	if err != nil && sqlState(err) != undefinedTable { // begun by an older gapless
+		return e, fmt.Errorf("forget that change %s was paused: %w", w.change.ID, err)
+	}
 	return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
 		// What sync set aside of a change that added no column is in no archive.
 		_, err := tx.Exec(ctx, `update gapless.kept set change = format('%s, taken back %s', change, to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS')) where change = $1`, w.change.ID)

@@ -27,7 +27,7 @@ func (w work) takeBack(ctx context.Context) (change.Evidence, error) {
 	case change.OpDropIndex:
 		return w.reindexDropped(ctx)
 	case change.OpSetNotNull:
-		return w.alterBack(ctx, fmt.Sprintf("alter column %s drop not null", ident(o.SetNotNull.Column)))
+		return w.takeNull(ctx, ident(o.SetNotNull.Column))
 	case change.OpDropDefault:
 		return w.redefault(ctx, ident(o.DropDefault))
 	default: // as in expand
@@ -101,6 +101,18 @@ func (w work) redefault(ctx context.Context, column string) (change.Evidence, er
 		}
 	}
 	return w.done(ctx, change.Evidence{})
+}
+
+// takeNull lets a column take NULL again that did before contract.
+func (w work) takeNull(ctx context.Context, column string) (change.Evidence, error) {
+	_, took, err := w.kept(ctx, w.s, archivedNullable, "column "+column)
+	if err != nil {
+		return change.Evidence{}, err
+	}
+	if !took {
+		return w.done(ctx, change.Evidence{})
+	}
+	return w.alterBack(ctx, fmt.Sprintf("alter column %s drop not null", column))
 }
 
 func (w work) alterBack(ctx context.Context, what string) (change.Evidence, error) {

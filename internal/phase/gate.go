@@ -140,7 +140,7 @@ func (s *session) gateDigest(p rollout.Phase, to rollout.Weight) (string, error)
 	if p == rollout.Contract {
 		g.Waived = s.work.Request.Accept != ""
 		for _, c := range plan.Owing(s.in) {
-			g.Dropped = append(g.Dropped, c.Dropped()...)
+			g.Dropped = append(g.Dropped, c.Contracting()...)
 		}
 	}
 	return plan.GateDigest(g)

@@ -25,7 +25,7 @@ type GateInput struct {
 	To          rollout.Weight
 	Environment string
 	Head        rollout.Head
-	// Dropped names what will be dropped from the schema.
+	// Dropped names what contract will carry out, each operation with its change.
 	Dropped []string
 	// Waived is set where unreadable signals are accepted.
 	Waived bool
