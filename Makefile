@@ -27,6 +27,10 @@ PURE := ./internal/rollout ./internal/document ./internal/config ./internal/gram
 # These run both ways: whole without it, and thinner (-short) with it.
 BOTH := ./internal/phase ./internal/store/artifact
 
+# Every operation on a real server, through processes of its own: what it drives
+# has tests under the race detector.
+LIVES := ./internal/lifecycletest
+
 # A new version of the linter: change this number, run "make lint".
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -64,7 +68,8 @@ test: ## vet, then run all tests, with the race detector where it tells somethin
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
 	@scripts/need pgbouncer=pgbouncer || echo "test: a real pooler is not tried" >&2
 	go test -timeout 8m $(PURE) $(BOTH)
-	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE))") && \
+	go test -short -timeout 8m $(LIVES)
+	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE) $(LIVES))") && \
 		go test $$race -short -timeout 8m $$rest
 
 .PHONY: test-postgres test-postgres-all
