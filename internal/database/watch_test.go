@@ -134,8 +134,10 @@ func TestUsageOfWhatIsDroppedByName(t *testing.T) {
 			update gapless.statement_seen set used_at = now() - interval '2 minutes'`)
 		return look()
 	})
-	s.exec(t, `/* gapless: not told by its text */ select count(*) from slip`)
-	eventually(t, func() bool { return !look() })
+	eventually(t, func() bool { // before PostgreSQL 15 a session tells what it counted with its next statement only
+		s.exec(t, `/* gapless: not told by its text */ select count(*) from slip`)
+		return !look()
+	})
 }
 
 // A trigger of the application and a publication hold until someone says why
