@@ -90,7 +90,7 @@ func (e *UnverifiedError) Error() string {
 		}
 		failed = append(failed, fmt.Sprintf("%s: %d, allowed %s", r.Name, r.Observed, r.Allowed))
 	}
-	text := fmt.Sprintf("verify %s: %s", e.Change, strings.Join(failed, "; "))
+	text := strings.Join(failed, "; ")
 	if len(e.Evidence.Keys) > 0 {
 		text += fmt.Sprintf(" (rows with key %s)", strings.Join(e.Evidence.Keys, ", "))
 	}
@@ -105,7 +105,7 @@ func (e *UnverifiedError) Hint() string {
 	case e.Evidence.Unmapped > 0:
 		return "make sync.forward accept these rows, or correct them, then run this again"
 	case e.Evidence.Lossy > 0:
-		return "correct sync so that backward gives back what forward read, or allow the loss with verify.lossy_max"
+		return "take the change out of the schema with gapless rollback --schema revert; then correct sync so that backward gives back what forward read, or allow the loss with verify.lossy_max, and expand anew"
 	}
 	return "correct the data or the check, then run this again"
 }

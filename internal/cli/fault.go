@@ -40,6 +40,8 @@ func (e *blindError) Hint() string {
 	switch {
 	case errors.Is(e.err, api.ErrUnauthorized):
 		return "set the token that the agent was started with"
+	case len(document.FaultsOf(e.err)) > 0:
+		return "mend the file, then run this phase again"
 	case errors.Is(e.err, api.ErrUnreachable):
 		return "see whether gapless agent runs, and whether the config names its admin address; then run this phase again"
 	}
@@ -48,6 +50,9 @@ func (e *blindError) Hint() string {
 
 // Serving says what users receive.
 func (e *blindError) Serving() string {
+	if len(document.FaultsOf(e.err)) > 0 {
+		return "unchanged: nothing was done"
+	}
 	return "not known: the platform could not be looked at; nothing was changed"
 }
 

@@ -103,7 +103,7 @@ func viewOf(res phase.Result) report.View {
 }
 
 func nextOf(n plan.Next, gateDigest string) *report.Next {
-	if n.Phase == "" {
+	if !n.Due() {
 		return nil
 	}
 	return &report.Next{Phase: n.Phase, Command: n.Command(), Asked: n.Asked, Gate: n.Gate, GateDigest: gateDigest}

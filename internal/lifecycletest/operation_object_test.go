@@ -18,7 +18,7 @@ func objectOperations() []operation {
 			change: `expand: [{create_table: {columns: [{name: {{y "id"}}, type: bigint, identity: always}, {name: {{y "what"}}, type: text, default: "'x'", not_null: true}, {name: {{y "of"}}, type: integer}], primary_key: [{{y "id"}}], checks: [{name: {{y "some"}}, expression: '{{c "of"}} > 0'}]}}]`,
 			old:    knows(street, qty),
 			new:    revision{columns: []column{street, qty}, also: []string{`insert into {{beside "fresh"}} ({{c "of"}}) values (1)`, `select {{c "what"}} from {{beside "fresh"}} limit 1`}}},
-		{name: "`rename_table`", change: `expand: [{rename_table: {to: {{y "renamed"}}}}]`,
+		{name: "`rename_table`", sinceOn: map[string]int{rls: 15}, change: `expand: [{rename_table: {to: {{y "renamed"}}}}]`,
 			old: knows(street, qty), new: revision{table: `{{beside "renamed"}}`, columns: []column{street, qty}}},
 		{name: "`drop_table`", change: `contract: [{drop_table: true}]`, old: knows(street, qty)},
 		{name: "`create_view`", creates: true, change: "expand:\n- create_view:\n    name: {{yb \"streets\"}}\n    query: |-\n      select {{c \"street\"}} from {{table}}",

@@ -75,6 +75,9 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 		p.Next.Phase = rollout.Expand
 		p.Changes = append(p.Changes, ChangePreview{Change: c, Facts: s.in.Facts[c.ID]})
 	}
+	if !s.in.Fresh {
+		p.Next.Asked = "go on with rollout " + s.in.State.Rollout
+	}
 	s.in.Request.Phase = p.Next.Phase
 	for _, pre := range plan.Preconditions(s.in) {
 		if !pre.Met {

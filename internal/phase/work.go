@@ -1,6 +1,7 @@
 package phase
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -232,12 +233,27 @@ func opens(p rollout.Phase) bool {
 	return p == rollout.Plan || p == rollout.Expand || p == rollout.Deploy
 }
 
+// edited names the changes that have another text now than they were opened
+// with.
+func edited(opened, now []rollout.File) (ids []string) {
+	for _, f := range opened {
+		i := slices.IndexFunc(now, func(o rollout.File) bool { return o.Name == f.Name })
+		if i >= 0 && !bytes.Equal(now[i].Data, f.Data) {
+			ids = append(ids, idOf(f))
+		}
+	}
+	return ids
+}
+
 // prepareOpening makes what a new record would begin with.
 func (s *session) prepareOpening(file rollout.File, f files) error {
 	cfg := s.in.Config
 	if st := s.in.State; st != nil && !s.in.Fresh {
 		s.in.Opening, s.in.Spec = st.Opening, st.Opening.Spec
 		s.in.Unchanged = st.Opening.Intent == config.Intent(s.work.Config.Data, s.work.ChangeFiles, st.Opening.Target)
+		if !s.in.Meant {
+			s.in.Edited = edited(st.Opening.Changes, s.work.ChangeFiles)
+		}
 		return s.asked()
 	}
 	id, err := rollout.ParseRevisionID(s.work.Revision)

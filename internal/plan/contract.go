@@ -218,7 +218,7 @@ func quiet(in Input, c change.Change) Precondition {
 			count(len(u.Statements), "statement", "statements"), c.QuietFor, strings.Join(u.Statements, "; "))
 		p.How = fmt.Sprintf("move the sender to the new form; run this phase again after %s", clock(until))
 	case in.Now().Before(until):
-		p.Text = fmt.Sprintf("change %s: the old form was last written %s, %s of quiet are asked for", c.ID, clock(u.QuietSince), c.QuietFor)
+		p.Text = fmt.Sprintf("change %s: the old form may have been used until %s, %s of quiet are asked for", c.ID, clock(u.QuietSince), c.QuietFor)
 		p.How = fmt.Sprintf("run this phase again after %s%s", clock(until), writers(u))
 	default:
 		p.Met = true

@@ -77,7 +77,7 @@ func disagreement(c change.Change, e change.Evidence) (Decision, bool) {
 		return Decision{}, false
 	}
 	wrong := &change.UnverifiedError{Change: c.ID, Evidence: e}
-	return end(rollout.Stopped, wrong.Error(), wrong.Hint()), true
+	return end(rollout.Stopped, "change "+c.ID+": verify: "+wrong.Error(), wrong.Hint()), true
 }
 
 func count(n int, one, many string) string {

@@ -25,6 +25,12 @@ type Next struct {
 	Change string
 }
 
+// nothingDue is asked where a release has come to its end.
+const nothingDue = "nothing is due"
+
+// Due reports whether there is anything to do.
+func (n Next) Due() bool { return n.Phase != "" && n.Asked != nothingDue }
+
 // Command is the phase with its flags, as it is typed behind "gapless".
 func (n Next) Command() string {
 	if n.Phase == rollout.Promote && n.To > 0 {
@@ -83,7 +89,7 @@ func NextOf(in Input) Next {
 	if owing := Owing(in); len(owing) > 0 {
 		return Next{Phase: rollout.Contract, Asked: "remove the old form of " + owing[0].ID + " from the schema"}
 	}
-	return Next{Phase: rollout.Deploy, Asked: "nothing is due"}
+	return Next{Phase: rollout.Deploy, Asked: nothingDue}
 }
 
 // nextHalfWay goes on with a way back in the schema that was begun.
@@ -153,7 +159,7 @@ func (n Next) Waiting(in Input, gate *rollout.Gate) Next {
 	case n.Phase == rollout.Contract:
 		n.Waits = restless(in)
 	case n.Phase == rollout.Deploy && s.Stage == rollout.StageSettled:
-		n.Waits = "nothing is due"
+		n.Waits = nothingDue
 	}
 	if n.Waits == "" && gate != nil {
 		n.Waits = "approval at " + gate.String()

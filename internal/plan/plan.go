@@ -61,6 +61,9 @@ type Input struct {
 	// Unchanged is set where config and changes on disk are those that State was
 	// opened with.
 	Unchanged bool
+	// Edited are the changes whose files on disk are not those that State was
+	// opened with, and that the job that names no rollout may mean.
+	Edited []string
 	// Lost is set where the record that the platform's head names cannot be read.
 	Lost bool
 	// Unread is set where it cannot be read now: its store does not answer.

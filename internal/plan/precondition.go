@@ -48,6 +48,19 @@ func Preconditions(in Input) []Precondition {
 	return nil
 }
 
+// unedited holds where expand finds the files that the rollout goes by: it would
+// not take what was edited, and not say so.
+func unedited(in Input) Precondition {
+	id := strings.Join(in.Edited, ", ")
+	return Precondition{
+		Need: "the changes are those that the rollout began with",
+		Text: fmt.Sprintf("change %s was edited after rollout %s began with it", id, in.State.Rollout),
+		Met:  in.Request.Phase != rollout.Expand || in.State.Stage != rollout.StageOpen || len(in.Edited) == 0,
+		How:  "put the file back as it was; or take the change out of the schema with gapless rollback --schema revert, and expand it anew",
+		Else: rollout.Refused,
+	}
+}
+
 // opening holds for the phases that may open a rollout.
 func opening(in Input) []Precondition {
 	ps := []Precondition{undrifted(in)}
@@ -64,7 +77,7 @@ func opening(in Input) []Precondition {
 			Else: rollout.Refused,
 		})
 		if asked.ID == has.ID {
-			ps = append(ps, allows(in))
+			ps = append(ps, allows(in), unedited(in))
 		}
 	}
 	for _, c := range in.Changes {

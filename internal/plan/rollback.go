@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
@@ -107,6 +108,11 @@ func weakened(in Input) (Decision, bool) {
 // wentBack ends a phase whose rollout is back at stable.
 func wentBack(in Input) Decision {
 	s := in.State
-	return end(rollout.Stopped, fmt.Sprintf("candidate %s was taken back: %s", s.Opening.Candidate, s.BackReason),
-		"mend it and release it as a new revision; the schema serves both forms meanwhile")
+	hint := "mend it and release it as a new revision"
+	if len(in.Changes) > 0 {
+		hint += "; the schema serves both forms meanwhile"
+	}
+	// What failed names its candidate itself.
+	reason := strings.TrimPrefix(s.BackReason, fmt.Sprintf("candidate %s: ", s.Opening.Candidate))
+	return end(rollout.Stopped, fmt.Sprintf("candidate %s was taken back: %s", s.Opening.Candidate, reason), hint)
 }

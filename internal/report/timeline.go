@@ -104,6 +104,14 @@ func fold(turns []turn) []turn {
 	return turns[:n-1]
 }
 
+// smoked says how many smoke tests passed; that there are none is no success.
+func smoked(n int) string {
+	if n == 0 {
+		return "no smoke test"
+	}
+	return of(int64(n), "smoke test") + " passed"
+}
+
 // add says what an entry tells of the run.
 func (t *turn) add(data rollout.Data, names naming) {
 	did := func(format string, args ...any) { t.did = append(t.did, fmt.Sprintf(format, args...)) }
@@ -122,9 +130,9 @@ func (t *turn) add(data rollout.Data, names naming) {
 	case *rollout.Launched:
 		did("%s of %s ready in %s", of(int64(d.Instances), "instance"), names.name(d.Revision), lasting(seconds(d.Seconds)))
 	case *rollout.Checked:
-		did("%s passed%s", of(int64(d.Smoke), "smoke test"), warmed(*d))
+		did("%s%s", smoked(d.Smoke), warmed(*d))
 	case *rollout.Replaced:
-		did("%s brought into service%s, %s passed%s", batch(d.Replacing), inForce(d.Decided, d.InForce), of(int64(d.Smoke), "smoke test"), warmed(d.Checked))
+		did("%s brought into service%s, %s%s", batch(d.Replacing), inForce(d.Decided, d.InForce), smoked(d.Smoke), warmed(d.Checked))
 		cutOff(did, d.Cut)
 	case *rollout.Shifted:
 		if d.To == t.goal {

@@ -235,7 +235,7 @@ func (s *State) migrate(e Entry, d Migrated) error {
 	if !p.State.May(e.Phase, d.State) {
 		return fmt.Errorf("change %s cannot pass from %s to %s by %s", d.Change, p.State, d.State, e.Phase)
 	}
-	if p.State != d.State {
+	if p.State != d.State || d.State == Hidden && d.Evidence != nil { // hidden from the step's end on
 		p.Since = e.At
 	}
 	p.State, p.Digest = d.State, d.Digest
