@@ -110,6 +110,9 @@ func (k *checker) strategy(c *Config) {
 	if s.Rolling != nil {
 		k.watch("strategy.rolling", &s.Rolling.Watch)
 	}
+	if t := c.Target.Kubernetes; t != nil && t.Service == "" && c.Traffic != TrafficNone {
+		k.refuse("target.kubernetes.service", "traffic http comes by a Service", "name it, or set traffic to none")
+	}
 	if c.Traffic != TrafficNone {
 		return
 	}

@@ -15,13 +15,16 @@ import (
 func (k *checker) target(t Target) {
 	k.exactlyOne("target", t.kinds(), "local, kubernetes, ecs, lambda")
 	for _, kind := range t.kinds() {
-		if kind != "local" {
+		if kind == "ecs" || kind == "lambda" {
 			k.faults = append(k.faults, k.doc.Fault("target."+kind,
-				fmt.Sprintf("target %s is not supported by this build", kind), "use local"))
+				fmt.Sprintf("target %s is not supported by this build", kind), "use local or kubernetes"))
 		}
 	}
 	if t.Local != nil {
 		k.local(t.Local)
+	}
+	if t.Kubernetes != nil {
+		k.kubernetes(t.Kubernetes)
 	}
 }
 

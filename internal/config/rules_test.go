@@ -21,6 +21,9 @@ func TestRules(t *testing.T) {
 	onLocalToo := func(keys string) string { return onLocal(`agent: "unix:///s", ` + keys) }
 	onCanary := func(keys string) string { return "service: a\n" + local + "strategy: {canary: {" + keys + "}}\n" }
 	also := func(keys string) string { return "service: a\n" + local + canary + keys + "\n" }
+	onCluster := func(keys string) string {
+		return "service: a\n" + canary + "target: {kubernetes: {namespace: n, deployment: d, " + keys + "}}\n"
+	}
 	service := func(name string) string { return "service: " + name + "\n" + local + canary }
 
 	for _, tc := range []struct{ name, file, want string }{
@@ -31,9 +34,18 @@ func TestRules(t *testing.T) {
 
 		{"no target", "service: a\n" + canary, `1:1: missing key "target"`},
 		{"empty target", "service: a\ntarget: {}\n" + canary, "2:9: target: expected one of local, kubernetes, ecs, lambda, observed none"},
-		{"kubernetes", "service: a\ntarget: {kubernetes: {namespace: n, deployment: d, service: s}}\n" + canary, "2:22: target kubernetes is not supported by this build; use local"},
-		{"ecs", "service: a\ntarget: {ecs: {cluster: c, service: s}}\n" + canary, "2:15: target ecs is not supported by this build; use local"},
-		{"lambda", "service: a\ntarget: {lambda: {function: f, alias: live}}\n" + canary, "2:18: target lambda is not supported by this build; use local"},
+		{"kubernetes", onCluster("service: s, image: 'i:{revision}'"), ""},
+		{"kubernetes without an image", onCluster("service: s"), `3:22: missing key "image" in target.kubernetes`},
+		{"kubernetes without a service", onCluster("image: 'i:{revision}'"), "3:22: target.kubernetes.service: traffic http comes by a Service; name it, or set traffic to none"},
+		{"one image for all revisions", onCluster("service: s, image: 'i:1'"), `3:71: target.kubernetes.image: expected {revision} once, observed "i:1"`},
+		{"a name in capitals", onCluster("service: Shop, image: 'i:{revision}'"), `3:61: target.kubernetes.service: expected the name of an object, observed "Shop"`},
+		{"a route and an ingress", onCluster("service: s, image: 'i:{revision}', route: r, ingress: i"), "3:106: target.kubernetes.ingress: both route and ingress are given"},
+		{"a preview header", onCluster("service: s, image: 'i:{revision}', route: r, preview_header: 'X-Canary: yes'"), ""},
+		{"a preview header without a value", onCluster("service: s, image: 'i:{revision}', route: r, preview_header: X-Canary"), "3:113: target.kubernetes.preview_header: expected a header and its value"},
+		{"a preview header at a Service", onCluster("service: s, image: 'i:{revision}', preview_header: 'X-Canary: yes'"), "3:103: target.kubernetes.preview_header: a Service cannot go by a header"},
+		{"no replicas", onCluster("service: s, image: 'i:{revision}', replicas: 0"), "3:97: target.kubernetes.replicas: expected 1 to 1000, observed 0"},
+		{"ecs", "service: a\ntarget: {ecs: {cluster: c, service: s}}\n" + canary, "2:15: target ecs is not supported by this build; use local or kubernetes"},
+		{"lambda", "service: a\ntarget: {lambda: {function: f, alias: live}}\n" + canary, "2:18: target lambda is not supported by this build; use local or kubernetes"},
 		{"a misspelt target", "service: a\ntarget: {locl: {}}\n" + canary, `2:10: unknown key "locl" in target; did you mean "local"?`},
 
 		{"agent elsewhere", onAgent("http://example.com:80"), `3:63: target.local.agent: expected this host, observed "example.com": the token is sent in the clear`},

@@ -20,6 +20,9 @@ type LocalSpec struct {
 
 // Spec describes the revision with this id for the target's platform.
 func (c *Config) Spec(revision string) (rollout.Spec, error) {
+	if c.Target.Kubernetes != nil {
+		return c.Target.Kubernetes.spec(revision)
+	}
 	local := c.Target.Local
 	if local == nil {
 		return rollout.Spec{}, fmt.Errorf("target %s is not supported by this build", c.Target.Kind())

@@ -44,18 +44,6 @@ type Local struct {
 	Health Path `yaml:"health,required"`
 }
 
-// Kubernetes is a deployment behind a service and a route.
-type Kubernetes struct {
-	// The namespace of all the objects named here.
-	Namespace string `yaml:"namespace,required"`
-	// The deployment's name.
-	Deployment string `yaml:"deployment,required"`
-	// The service's name.
-	Service string `yaml:"service,required"`
-	// The HTTPRoute's name.
-	Route string `yaml:"route"`
-}
-
 // ECS is a service whose listener rule divides traffic between target groups.
 type ECS struct {
 	// The cluster's name or ARN.
