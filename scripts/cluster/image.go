@@ -27,14 +27,15 @@ type image struct {
 // program is a static program and the images that are made of it: they share
 // its layer.
 type program struct {
-	file   string
+	from   string // its package
+	file   string // the program, once it is built
 	images []image
 }
 
-// programs are what the pods run. Each version of web is an image that answers
+// programs are those of this module that pods run. Each version of web is an image that answers
 // its own tag, and so is each fault of each version: "web:unready-v2".
 func programs(dir string) []program {
-	web := program{file: filepath.Join(dir, "web")}
+	web := program{from: "./testdata/apps/web", file: filepath.Join(dir, "web")}
 	for _, version := range []string{"v1", "v2", "v3", "v4"} {
 		for _, fault := range []string{"", "unready", "crashing", "errors", "slow", "abrupt"} {
 			tag := strings.TrimPrefix(fault+"-"+version, "-")
@@ -43,14 +44,11 @@ func programs(dir string) []program {
 	}
 	addressBook := func(version string) program {
 		return program{
-			file:   filepath.Join(dir, version),
+			from: "./testdata/apps/addressbook/" + version, file: filepath.Join(dir, "addressbook-"+version),
 			images: []image{{name: "addressbook:" + version, env: []string{"HOST=0.0.0.0"}}},
 		}
 	}
-	return []program{
-		{file: filepath.Join(dir, "pause"), images: []image{{name: "pause:1"}}},
-		web, addressBook("v1"), addressBook("v2"),
-	}
+	return []program{web, addressBook("v1"), addressBook("v2")}
 }
 
 // buildImages packs the programs of the pods into the state's images directory.
@@ -59,14 +57,15 @@ func buildImages(ctx context.Context, root, foreignDir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
-	if err := goBuild(ctx, root, dir+"/", "-s -w", "./testdata/apps/..."); err != nil {
-		return err
+	all := programs(dir)
+	for _, p := range all {
+		if err := goBuild(ctx, root, p.file, "-s -w", p.from); err != nil {
+			return err
+		}
 	}
-	if err := copyFile(filepath.Join(foreignDir, "pause"), filepath.Join(dir, "pause")); err != nil {
-		return err
-	}
-	for _, p := range programs(dir) {
-		if err := p.pack(p.file + ".tar"); err != nil {
+	all = append(all, program{file: filepath.Join(foreignDir, "pause"), images: []image{{name: "pause:1"}}})
+	for _, p := range all {
+		if err := p.pack(filepath.Join(dir, filepath.Base(p.file)+".tar")); err != nil {
 			return fmt.Errorf("pack %s: %w", p.file, err)
 		}
 	}
@@ -131,12 +130,4 @@ func writeTar(into interface{ Write([]byte) (int, error) }, entries ...entry) er
 		}
 	}
 	return w.Close()
-}
-
-func copyFile(from, to string) error {
-	content, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, content, 0o755) //nolint:gosec // a program
 }

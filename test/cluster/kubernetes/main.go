@@ -49,11 +49,9 @@ func components() map[string]func() int {
 		"etcd":                    func() int { etcdmain.Main(os.Args); return 0 },
 		"kube-apiserver":          command(apiserver.NewAPIServerCommand),
 		"kube-controller-manager": command(manager.NewControllerManagerCommand),
-		"kube-scheduler":          command(scheduler.NewSchedulerCommand),
+		"kube-scheduler":          command(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 		"kube-proxy":              command(proxy.NewProxyCommand),
 		"kubectl":                 command(kubectl.NewDefaultKubectlCommand),
-		"kubelet": command(func() *cobra.Command {
-			return kubelet.NewKubeletCommand(context.Background())
-		}),
+		"kubelet":                 command(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 	}
 }
