@@ -21,12 +21,13 @@ import (
 // foreign is a module whose programs are not ours: built once, then cached by
 // what the module's files say.
 type foreign struct {
+	name  string
 	dir   string // of the module
 	build func(ctx context.Context, dir, into string) error
 }
 
 func kubernetes() foreign {
-	return foreign{dir: "test/cluster", build: func(ctx context.Context, dir, into string) error {
+	return foreign{name: "kubernetes", dir: "test/cluster", build: func(ctx context.Context, dir, into string) error {
 		version, err := output(ctx, dir, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 		if err != nil {
 			return err
@@ -43,7 +44,7 @@ func kubernetes() foreign {
 }
 
 func gateway() foreign {
-	return foreign{dir: "test/cluster/gateway", build: func(ctx context.Context, dir, into string) error {
+	return foreign{name: "gateway", dir: "test/cluster/gateway", build: func(ctx context.Context, dir, into string) error {
 		if err := goBuild(ctx, dir, into+"/", "-s -w", "github.com/traefik/traefik/v3/cmd/traefik"); err != nil {
 			return err
 		}
@@ -62,13 +63,11 @@ func (f foreign) cached(ctx context.Context, root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := "cluster-" + filepath.Base(f.dir) + "-" + hash[:12]
-	return npmtest.Cached(name, func(into string) error {
-		progress("building %s, which takes minutes: downloading its modules", f.dir)
+	return npmtest.Cached("cluster-"+f.name+"-"+hash[:12], func(into string) error {
+		progress("building the %s of %s, which takes minutes", f.name, f.dir)
 		if _, err := output(ctx, dir, "go", "mod", "download"); err != nil {
 			return &MissingError{err.Error()}
 		}
-		progress("building %s", f.dir)
 		return f.build(ctx, dir, into)
 	})
 }
