@@ -65,6 +65,9 @@ type what struct {
 func added(samples []verdict.Sample) map[what]verdict.Counts {
 	sums := map[what]verdict.Counts{}
 	for _, s := range samples {
+		if s.Requests == 0 {
+			continue
+		}
 		k := what{s.Revision, s.Weight}
 		c := sums[k]
 		c.Requests, c.Errors, c.Slow = c.Requests+s.Requests, c.Errors+s.Errors, c.Slow+s.Slow
@@ -87,6 +90,7 @@ func counters() map[string]config.Prometheus {
 // TestEveryKindOfCounterIsReadAsItCounted reads a rollout from a real Prometheus:
 // stable alone, then both, with a restart of what counts.
 func TestEveryKindOfCounterIsReadAsItCounted(t *testing.T) {
+	t.Parallel()
 	e := newExporter(t)
 	e.serve(rollout.Blue, counts{well: 500, failed: 50, slow: 50}) // long before
 	s := start(t, e)
@@ -199,6 +203,7 @@ func lookByLook(t *testing.T, s *server, in rollout.Window, want map[what]verdic
 // TestAGapIsAbsent: what was counted while nobody looked is in no sample, and no
 // sample says that nothing happened.
 func TestAGapIsAbsent(t *testing.T) {
+	t.Parallel()
 	e := newExporter(t)
 	e.serve(rollout.Blue, counts{well: 500})
 	s := start(t, e)
@@ -237,6 +242,7 @@ func TestAGapIsAbsent(t *testing.T) {
 
 // TestWhatIsNotKnownIsSaid: counts that would be read wrongly are not read.
 func TestWhatIsNotKnownIsSaid(t *testing.T) {
+	t.Parallel()
 	e := newExporter(t)
 	s := start(t, e)
 	e.scraped(t, 2)
@@ -287,6 +293,7 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 // TestAPrometheusInTrouble: one that throttles or restarts is asked again, one
 // that is away or refuses is told of, without a secret.
 func TestAPrometheusInTrouble(t *testing.T) {
+	t.Parallel()
 	e := newExporter(t)
 	s := start(t, e)
 	behind, err := url.Parse(s.url)
