@@ -54,11 +54,12 @@ func newAPIServer(t *testing.T) *apiServer {
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.asked = append(s.asked, r.URL.Path)
 	var items []string
-	format, around := "", `{"items":[%s]}`
+	around := `{"items":[%s]}`
+	var format string
 	switch {
 	case s.forbidden:
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"nodes is forbidden"}`)
+		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"nodes is forbidden"}`)
 		return
 	case r.URL.Path == "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods" && s.metrics:
 		format = `{"metadata":{"name":"NAME"},"timestamp":"TIME","window":"15s","containers":[{"usage":{"cpu":"CORESn","memory":"MEMORY"}},{"usage":{"cpu":"0","memory":"0"}}]}`
@@ -79,7 +80,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		items = append(items, strings.NewReplacer("NAME", name, "TIME", at(u.at).Format(time.RFC3339Nano),
 			"CORES", fmt.Sprint(int64(u.cores*1e9)), "SPENT", fmt.Sprint(int64(u.spent*1e9)), "MEMORY", fmt.Sprint(u.memory)).Replace(format))
 	}
-	fmt.Fprintf(w, around, strings.Join(items, ","))
+	_, _ = fmt.Fprintf(w, around, strings.Join(items, ","))
 }
 
 // counted is a meter of requests that gives the same samples each time.

@@ -120,6 +120,7 @@ func TestEveryKindOfCounterIsReadAsItCounted(t *testing.T) {
 	}
 	for name, cfg := range counters() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cfg.URL = s.url
 			m := meter(t, cfg)
 			var samples []verdict.Sample
@@ -146,8 +147,12 @@ func TestEveryKindOfCounterIsReadAsItCounted(t *testing.T) {
 			}
 		})
 	}
-	t.Run("look by look", func(t *testing.T) { lookByLook(t, s, in, want) })
+	t.Run("look by look", func(t *testing.T) {
+		t.Parallel()
+		lookByLook(t, s, in, want)
+	})
 	t.Run("a step", func(t *testing.T) {
+		t.Parallel()
 		samples, err := meter(t, config.Prometheus{URL: s.url, Ingress: config.Traefik, Step: 3 * time.Second}).Counts(t.Context(), in, v1, v2)
 		if err != nil || len(samples) == 0 {
 			t.Fatal(len(samples), err)

@@ -201,7 +201,7 @@ func start(t *testing.T, e *exporter) *server {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yml")
 	text := "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n" +
-		"- {job_name: shop, honor_labels: true, static_configs: [{targets: ['" + e.Listener.Addr().String() + "']}]}\n"
+		"- {job_name: shop, static_configs: [{targets: ['" + e.Listener.Addr().String() + "']}]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
