@@ -38,13 +38,14 @@ type used struct {
 // passes on to the kubelet of its one node.
 type apiServer struct {
 	*httptest.Server
+	t                  *testing.T
 	metrics, forbidden bool
 	pods               map[string]used
 	asked              []string
 }
 
 func newAPIServer(t *testing.T) *apiServer {
-	s := &apiServer{pods: map[string]used{}}
+	s := &apiServer{t: t, pods: map[string]used{}}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -59,7 +60,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.forbidden:
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"nodes is forbidden"}`)
+		s.write(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"nodes is forbidden"}`)
 		return
 	case r.URL.Path == "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods" && s.metrics:
 		format = `{"metadata":{"name":"NAME"},"timestamp":"TIME","window":"15s","containers":[{"usage":{"cpu":"CORESn","memory":"MEMORY"}},{"usage":{"cpu":"0","memory":"0"}}]}`
@@ -80,7 +81,13 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		items = append(items, strings.NewReplacer("NAME", name, "TIME", at(u.at).Format(time.RFC3339Nano),
 			"CORES", fmt.Sprint(int64(u.cores*1e9)), "SPENT", fmt.Sprint(int64(u.spent*1e9)), "MEMORY", fmt.Sprint(u.memory)).Replace(format))
 	}
-	_, _ = fmt.Fprintf(w, around, strings.Join(items, ","))
+	s.write(w, fmt.Sprintf(around, strings.Join(items, ",")))
+}
+
+func (s *apiServer) write(w http.ResponseWriter, text string) {
+	if _, err := w.Write([]byte(text)); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // counted is a meter of requests that gives the same samples each time.
