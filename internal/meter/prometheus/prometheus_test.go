@@ -93,7 +93,7 @@ func TestEveryKindOfCounterIsReadAsItCounted(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
 	e.serve(rollout.Blue, counts{well: 500, failed: 50, slow: 50}) // long before
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	e.scraped(t, 3)
 	since := time.Now()
 	e.scraped(t, 2)
@@ -211,7 +211,7 @@ func TestAGapIsAbsent(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
 	e.serve(rollout.Blue, counts{well: 500})
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	e.scraped(t, 4)
 	since := time.Now()
 	e.scraped(t, 1)
@@ -249,7 +249,7 @@ func TestAGapIsAbsent(t *testing.T) {
 func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	e.scraped(t, 2)
 	since := time.Now()
 	for range 3 {
@@ -300,7 +300,7 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 func TestAPrometheusInTrouble(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	behind, err := url.Parse(s.url)
 	if err != nil {
 		t.Fatal(err)
