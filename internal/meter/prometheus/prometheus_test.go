@@ -335,6 +335,18 @@ func TestAPrometheusInTrouble(t *testing.T) {
 	refused.Store(1000)
 	told(t, ask(front.URL, "s3cret"), "answered 503 Service Unavailable: not now, ***", "overloaded")
 	refused.Store(0)
+	var sent atomic.Value
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent.Store(r.Header.Get("Authorization"))
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(elsewhere.Close)
+	away := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(away.Close)
+	told(t, ask(away.URL, "s3cret"), "answered 404 Not Found", "meter.prometheus.url")
+	if got := sent.Load(); got != "" {
+		t.Errorf("the token went elsewhere: %v", got)
+	}
 	told(t, ask(front.URL, "wrong"), "answered 401 Unauthorized: who are you", "token_env")
 	told(t, ask(s.url+"/elsewhere", ""), "answered 404 Not Found", "meter.prometheus.url")
 	s.stop()
