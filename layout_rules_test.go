@@ -101,7 +101,9 @@ var layers = []layer{
 		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
 	{name: "signatures", packages: []string{"internal/store/seal/..."},
 		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
-	{name: "adapter", packages: adapters, imports: join(vocabulary, pure), libraries: anyLibrary},
+	// Asks a service again over HTTP, for any adapter.
+	{name: "retry", packages: []string{"internal/retry"}},
+	{name: "adapter", packages: adapters, imports: join(vocabulary, pure, []string{"internal/retry"}), libraries: anyLibrary},
 
 	// Writes text only; that it is a valid config is shown by its tests.
 	{name: "scaffold", packages: []string{"internal/scaffold"}, pure: true},
@@ -117,7 +119,7 @@ var layers = []layer{
 			"internal/agent/api", "testdata/apps/addressbook"}},
 	{name: "generator", packages: []string{"scripts/generate"},
 		imports: []string{"internal/schema", "internal/forge/runner/metadata", "internal/scaffold"}},
-	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/githubtest"}},
+	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/npmtest", "internal/githubtest"}},
 	{name: "example services", packages: []string{"testdata/apps/*"}, libraries: anyLibrary},
 	{name: "layout", packages: []string{"."}},
 }
