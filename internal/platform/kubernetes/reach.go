@@ -34,7 +34,7 @@ func (p *Platform) Reach(ctx context.Context, instance rollout.Instance) (http.R
 	if err != nil {
 		return nil, fmt.Errorf("reach pod %s: %w", instance.Name, err)
 	}
-	base = base.JoinPath("api/v1/namespaces", p.cluster.namespace, "pods", instance.Name+":"+strconv.Itoa(n), "proxy")
+	base = base.JoinPath("/api/v1/namespaces", p.cluster.namespace, "pods", instance.Name+":"+strconv.Itoa(n), "proxy")
 	return &proxied{base: base, transport: p.cluster.transport}, nil
 }
 
