@@ -56,7 +56,7 @@ func newTwoSided(t *testing.T, strategy rollout.Strategy, route bool) *twoSided 
 	cluster := kubetest.Cluster(t)
 	w := &twoSided{Access: cluster, t: t, namespace: cluster.Namespace(t), strategy: strategy}
 	w.target = config.Kubernetes{Namespace: w.namespace, Deployment: "web", Service: "web", Image: "gapless.test/web:{revision}"}
-	web := kubetest.Web{PreStop: 2 * time.Second}
+	web := kubetest.Web{PreStop: time.Second}
 	if route {
 		w.host, w.target.Route = w.namespace+".test", "web"
 		web.Host = w.host
