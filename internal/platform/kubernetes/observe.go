@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -21,6 +22,9 @@ type world struct {
 	sets        []replicaSet // of these, the newest first
 	pods        []pod        // of these sets
 	service     *service     // nil where there is none
+	// route divides the traffic where the target names one; ingress does with
+	// canary, which is there only while traffic is divided.
+	route, ingress, canary *unstructured.Unstructured
 }
 
 // look reads the world. Nothing in it may be from before the head was read:
@@ -31,17 +35,8 @@ func (p *Platform) look(ctx context.Context) (world, error) {
 	if w.head, err = p.head(ctx); err != nil {
 		return w, err
 	}
-	for _, side := range sides() {
-		raw, err := p.cluster.get(ctx, deployments, p.deploymentOf(side))
-		if err != nil {
-			return w, err
-		}
-		if raw == nil {
-			continue
-		}
-		if w.deployments[raw.GetName()], err = into[deployment](raw); err != nil {
-			return w, err
-		}
+	if err := p.lookAtDeployments(ctx, &w); err != nil {
+		return w, err
 	}
 	if p.opts.Target.Service != "" {
 		raw, err := p.cluster.get(ctx, services, p.opts.Target.Service)
@@ -56,6 +51,9 @@ func (p *Platform) look(ctx context.Context) (world, error) {
 			w.service = &s
 		}
 	}
+	if err := p.lookAtRoutes(ctx, &w); err != nil {
+		return w, err
+	}
 	if err := p.lookAtPods(ctx, &w); err != nil {
 		return w, err
 	}
@@ -64,6 +62,40 @@ func (p *Platform) look(ctx context.Context) (world, error) {
 		w.at = since // another runner's clock runs ahead by less than a second
 	}
 	return w, nil
+}
+
+func (p *Platform) lookAtDeployments(ctx context.Context, w *world) error {
+	for _, side := range sides() {
+		raw, err := p.cluster.get(ctx, deployments, p.deploymentOf(side))
+		if err != nil {
+			return err
+		}
+		if raw == nil {
+			continue
+		}
+		if w.deployments[raw.GetName()], err = into[deployment](raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAtRoutes reads what divides the traffic before the Services.
+func (p *Platform) lookAtRoutes(ctx context.Context, w *world) (err error) {
+	if name := p.opts.Target.Route; name != "" {
+		if w.route, err = p.cluster.get(ctx, httpRoutes, name); err != nil {
+			return err
+		}
+	}
+	if name := p.opts.Target.Ingress; name != "" {
+		if w.ingress, err = p.cluster.get(ctx, ingresses, name); err != nil {
+			return err
+		}
+		if w.canary, err = p.cluster.get(ctx, ingresses, p.canaryName()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookAtPods reads ReplicaSets and pods. The labels that the first Deployment
@@ -141,11 +173,11 @@ func (p *Platform) Observe(ctx context.Context) (rollout.Observation, error) {
 	if err != nil {
 		return rollout.Observation{}, err
 	}
-	return p.seen(ctx, w)
+	return p.seen(w)
 }
 
 // seen tells the world in rollout's words.
-func (p *Platform) seen(ctx context.Context, w world) (rollout.Observation, error) {
+func (p *Platform) seen(w world) (rollout.Observation, error) {
 	o := rollout.Observation{At: w.at, Token: w.head.token, Mark: w.head.mark, Sides: map[rollout.Side]rollout.SideState{}}
 	for _, set := range w.sets {
 		alive := podsOf(w.pods, set)
@@ -176,7 +208,7 @@ func (p *Platform) seen(ctx context.Context, w world) (rollout.Observation, erro
 		o.Sides[side] = st
 	}
 	var err error
-	if o.Split, err = p.split(ctx, w, o); err != nil {
+	if o.Split, err = p.split(w, o); err != nil {
 		return o, err
 	}
 	switch {

@@ -137,7 +137,10 @@ type condition struct {
 
 type pod struct {
 	Metadata meta `json:"metadata"`
-	Status   struct {
+	Spec     struct {
+		Containers []container `json:"containers"`
+	} `json:"spec"`
+	Status struct {
 		Phase      string            `json:"phase"`
 		Reason     string            `json:"reason"`
 		Message    string            `json:"message"`

@@ -35,6 +35,9 @@ type Stage struct {
 	// Restart kills the platform's own controller and starts it again. It is nil
 	// where that is not ours to kill.
 	Restart func()
+	// WholeOnly is set where all of the traffic goes to one side, and no part of
+	// it.
+	WholeOnly bool
 	// Patience bounds each verb that must succeed (default 30s), Short those that
 	// wait for what never comes (default 1s).
 	Patience, Short time.Duration
