@@ -2,6 +2,7 @@ package phase_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,5 +125,30 @@ func TestACancelledRetireGoesOn(t *testing.T) {
 		expect(t, res, rollout.Stopped, "cancelled")
 		w.retired = nil
 		expect(t, run(t, w, work(rollout.Retire, "", 0)), rollout.Done, "v2 is stable")
+	})
+}
+
+// A meter that does not divide the traffic itself is told which weight was in
+// force when, also by a process that made none of the shifts.
+func TestAMeterIsToldTheWeightsThatWerePassed(t *testing.T) {
+	stage(t, release()[:5], func(t *testing.T, w *world) {
+		asked := 0
+		same := func(a, b rollout.Passage) bool { return a.Weight == b.Weight && a.Since.Equal(b.Since) }
+		w.counting = func(in rollout.Window) {
+			asked++
+			var passed []rollout.Passage
+			for _, s := range w.shifts {
+				if s.split.Green > 0 {
+					passed = append(passed, rollout.Passage{Since: s.at, Weight: s.split.Green})
+				}
+			}
+			if in.Seen.Split != w.split || len(passed) < 2 || !slices.EqualFunc(in.Passed, passed, same) {
+				t.Errorf("with split %v, after %v, the meter is told %+v", w.split, passed, in)
+			}
+		}
+		expect(t, run(t, w, work(rollout.Tick, "", 0)), rollout.Done, "")
+		if asked == 0 {
+			t.Error("the meter was not asked")
+		}
 	})
 }

@@ -43,6 +43,8 @@ type world struct {
 	broken, crashing string
 	// retired is called when a side was stopped; nil calls nothing.
 	retired func()
+	// counting is told what the meter was asked; nil is told nothing.
+	counting func(rollout.Window)
 	// away is until when the platform does not answer.
 	away time.Time
 	// kept holds the definitions of revisions that were launched.
@@ -287,6 +289,9 @@ func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side)
 // Counts makes up what 300 requests a second leave behind, second by second.
 func (w *world) Counts(_ context.Context, in rollout.Window, of ...rollout.Revision) (samples []verdict.Sample, err error) {
 	return samples, w.read(func() error {
+		if w.counting != nil {
+			w.counting(in)
+		}
 		if w.silent {
 			return nil
 		}
