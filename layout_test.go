@@ -57,7 +57,9 @@ func forTests(importPath string) bool {
 	if under(importPath, "internal") {
 		return false
 	}
-	return under(importPath, "testing") || isTestSupport(importPath) || under(relative(importPath), "testdata")
+	library := strings.Contains(strings.Split(importPath, "/")[0], ".") && !under(importPath, module)
+	named := isTestSupport(importPath) && !library // a library's own names tell nothing
+	return under(importPath, "testing") || named || under(relative(importPath), "testdata")
 }
 
 func TestFilesAreShort(t *testing.T) {
@@ -224,6 +226,7 @@ func TestForTests(t *testing.T) {
 		module + "/internal/verdict":       false,
 		"internal/synctest":                false,
 		"github.com/stretchr/testify/mock": false,
+		"example.com/lib/api/latest":       false,
 	} {
 		if got := forTests(importPath); got != want {
 			t.Errorf("%s: %t, want %t", importPath, got, want)
