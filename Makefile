@@ -32,7 +32,7 @@ BOTH := ./internal/phase ./internal/store/artifact
 LIVES := ./internal/lifecycletest
 
 # What is tested on a real Kubernetes.
-ON_KUBERNETES := ./internal/kubetest
+ON_KUBERNETES := ./internal/kubetest ./internal/meter/kubernetes ./internal/meter/prometheus
 
 # A new version of the linter: change this number, run "make lint".
 GOLANGCI_VERSION := v2.15.0
@@ -70,6 +70,7 @@ test: ## vet, then run all tests, with the race detector where it tells somethin
 	go run ./scripts/downloads
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
 	@scripts/need pgbouncer=pgbouncer || echo "test: a real pooler is not tried" >&2
+	@scripts/need prometheus=prometheus || echo "test: a real Prometheus is not tried" >&2
 	go test -timeout 8m $(PURE) $(BOTH)
 	go test -short -timeout 8m $(LIVES)
 	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE) $(LIVES))") && \
@@ -85,6 +86,7 @@ test-postgres-all: test-postgres ## the same on PostgreSQL 14 to 18
 .PHONY: test-kubernetes
 test-kubernetes: ## on a real one-node Kubernetes, as root; builds it at the first time (minutes)
 	@go build -o bin/cluster ./scripts/cluster
+	@scripts/need prometheus=prometheus || echo "test: a real Prometheus is not tried" >&2
 	FLAGS='$(FLAGS)' scripts/test-kubernetes bin/cluster $(ON_KUBERNETES)
 
 .PHONY: lint
