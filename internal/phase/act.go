@@ -120,7 +120,30 @@ func (s *session) notReady(ctx, limited context.Context, step plan.Launch, err e
 	return err
 }
 
-func (s *session) shift(ctx context.Context, step plan.Shift) error {
+// nearest is the weight that can be had instead of the one that is asked for.
+func (s *session) nearest(ctx context.Context, step plan.Shift) (rollout.Weight, error) {
+	coarse, ok := s.r.Platform.(Coarse)
+	if !ok || step.To == 0 || step.To == rollout.Full {
+		return step.To, nil
+	}
+	split, err := coarse.Nearest(ctx, rollout.SplitTo(step.Side, step.To))
+	if err != nil {
+		return step.To, err
+	}
+	w := split.Of(step.Side)
+	if step.From < step.To && w <= step.From {
+		return w, fmt.Errorf("shift traffic: weight %s cannot be had here, the nearest is %s: promote to another step", step.To, w)
+	}
+	if w != step.To {
+		s.warn(fmt.Sprintf("weight %s cannot be had here, the nearest is %s", step.To, w))
+	}
+	return w, nil
+}
+
+func (s *session) shift(ctx context.Context, step plan.Shift) (err error) {
+	if step.To, err = s.nearest(ctx, step); err != nil {
+		return err
+	}
 	if _, begun := s.in.State.Pending.(*rollout.Shifting); !begun {
 		err := s.write(ctx, nil, rollout.Shifting{From: step.From, To: step.To, Reason: step.Reason})
 		if err != nil {

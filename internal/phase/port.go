@@ -36,6 +36,12 @@ type Sides interface {
 	Retire(ctx context.Context, seen rollout.Token, side rollout.Side) (cut int, err error)
 }
 
+// Coarse is a platform on which not every weight can be had.
+type Coarse interface {
+	// Nearest is the split that a Shift to another one would bring about now.
+	Nearest(ctx context.Context, split rollout.Split) (rollout.Split, error)
+}
+
 // Roller is a platform that replaces the instances of one revision by those
 // of another, some at a time. A stale token is an error that wraps
 // rollout.ErrConflict.

@@ -24,6 +24,46 @@ func TestTrafficIsNotGivenToASideTooSmall(t *testing.T) {
 	})
 }
 
+func TestASideThatAShiftBringsToStrengthIsLargeEnough(t *testing.T) {
+	stage(t, release()[:4], func(t *testing.T, w *world) {
+		green := w.sides[rollout.Green]
+		green.Ready, green.Desired, green.Whole, green.Instances = 1, 1, 2, green.Instances[:1]
+		w.sides[rollout.Green] = green
+		expect(t, run(t, w, work(rollout.Promote, "", rollout.Full)), rollout.Done)
+	})
+}
+
+// coarse is a platform on which one weight can be had, and all of the traffic.
+type coarse struct {
+	*world
+	green rollout.Weight
+}
+
+func (c coarse) Nearest(context.Context, rollout.Split) (rollout.Split, error) {
+	return rollout.SplitTo(rollout.Green, c.green), nil
+}
+
+func TestAWeightThatCannotBeHadIsTheNearest(t *testing.T) {
+	stage(t, release()[:3], func(t *testing.T, w *world) {
+		promote := func(to, nearest, want rollout.Weight, outcome rollout.Outcome, words ...string) {
+			t.Helper()
+			r := w.runner()
+			r.Platform = coarse{w, nearest}
+			res, err := r.Run(t.Context(), work(rollout.Promote, "", to))
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, res, outcome, words...)
+			if w.split.Green != want {
+				t.Errorf("candidate has %s, want %s", w.split.Green, want)
+			}
+		}
+		promote(50, 200, 200, rollout.Done)
+		promote(500, 200, 200, rollout.Stopped, "weight 50% cannot be had here, the nearest is 20%")
+		promote(rollout.Full, 500, rollout.Full, rollout.Done)
+	})
+}
+
 func TestStableIsBroughtBackToStrengthBeforeItTakesTheTraffic(t *testing.T) {
 	for name, lose := range map[string]func(*world){
 		"one instance": func(w *world) {

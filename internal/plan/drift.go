@@ -49,7 +49,7 @@ func driftedWeight(s *rollout.State, seen rollout.Observation) string {
 	}
 	switch p := s.Pending.(type) {
 	case *rollout.Shifting:
-		if w == p.To {
+		if w == p.To || seen.Sides[s.Opening.Side].Whole > 0 && p.From < w && w < p.To { // or it was being scaled
 			return ""
 		}
 	case *rollout.Replacing:

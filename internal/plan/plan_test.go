@@ -94,6 +94,10 @@ func TestDrift(t *testing.T) {
 	}
 	shifting := state(rollout.StageExposed, 50)
 	shifting.Pending = &rollout.Shifting{From: 50, To: 250}
+	scaling := seen(100, v1, v2)
+	scaling.Sides[rollout.Green] = rollout.SideState{Revision: v2, Whole: 4}
+	beyond := seen(300, v1, v2)
+	beyond.Sides[rollout.Green] = scaling.Sides[rollout.Green]
 	back, gone := seen(0, v1, v2), seen(0, v1, rollout.Revision{})
 	back.Mark.Back, gone.Mark.Candidate = &rollout.GoingBack{From: 50}, rollout.Revision{}
 	unmarked := seen(50, v1, v2)
@@ -109,6 +113,8 @@ func TestDrift(t *testing.T) {
 		"before the shift begun":     {shifting, seen(50, v1, v2), ""},
 		"after the shift begun":      {shifting, seen(250, v1, v2), ""},
 		"neither":                    {shifting, seen(100, v1, v2), "takes 10%, recorded is 5%"},
+		"on its way by numbers":      {shifting, scaling, ""},
+		"further than it was to go":  {shifting, beyond, "takes 30%, recorded is 5%"},
 		"no mark":                    {state(rollout.StageExposed, 50), unmarked, "mark is gone"},
 		"another rollout's mark":     {&rollout.State{Rollout: "q", Stage: rollout.StageOpen}, seen(0, v1, v2), `of rollout "r", the record of "q"`},
 		"candidate replaced":         {state(rollout.StageExposed, 50), seen(50, v1, rollout.Revision{ID: "3"}), "holds revision 3"},

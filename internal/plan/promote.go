@@ -44,7 +44,11 @@ func decidePromote(in Input) Decision {
 // instances enough for weight w.
 func tooSmall(in Input, w rollout.Weight) (Decision, bool) {
 	cand, side := in.candidate()
-	ready, need := in.Seen.Sides[side].Ready, needed(in, w)
+	st, need := in.Seen.Sides[side], needed(in, w)
+	ready := st.Ready
+	if st.Ready >= st.Desired { // a shift brings those that it was scaled down by
+		ready = max(ready, st.Whole)
+	}
 	if ready >= need {
 		return Decision{}, false
 	}

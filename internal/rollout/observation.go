@@ -70,10 +70,13 @@ type Observation struct {
 
 // SideState is what was seen of one side.
 type SideState struct {
-	Revision  Revision
-	Desired   int
-	Ready     int
-	Draining  bool
+	Revision Revision
+	Desired  int
+	Ready    int
+	Draining bool
+	// Whole is how many instances it has when it is not scaled to divide the
+	// traffic; zero where numbers of instances do not divide it.
+	Whole     int
 	Instances []Instance
 }
 

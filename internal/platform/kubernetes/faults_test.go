@@ -218,3 +218,31 @@ func TestPodsWithoutTheLabelAreNotReleasedOver(t *testing.T) {
 		t.Errorf("observed: %+v", seen)
 	}
 }
+
+func TestNumbersOfPodsDivideTheTraffic(t *testing.T) {
+	t.Parallel()
+	w := newTwoSided(t, rollout.Canary, false)
+	p := playing{w, w.open(func() {}, func() {})}
+	p.launch(rollout.Blue, w.spec("v1", "v1", 3))
+	p.shift(rollout.Blue, rollout.Full)
+	p.launch(rollout.Green, w.spec("v2", "v2", 3))
+	for _, step := range []struct {
+		asked, had rollout.Weight
+		pods       int
+	}{{1, 250, 1}, {420, 400, 2}, {900, 500, 3}, {250, 250, 1}, {rollout.Full, rollout.Full, 3}} {
+		to := rollout.SplitTo(rollout.Green, step.asked)
+		nearest, err := p.Nearest(p.ctx(), to)
+		p.must(err)
+		p.must(p.Shift(p.ctx(), p.seen().Token, to))
+		seen := p.seen()
+		if want := rollout.SplitTo(rollout.Green, step.had); seen.Split != want || nearest != want {
+			t.Errorf("asked for %s: in force is %+v, announced was %+v, want %+v", step.asked, seen.Split, nearest, want)
+		}
+		if green := seen.Sides[rollout.Green]; green.Ready != step.pods || green.Desired != step.pods || step.had < rollout.Full && green.Whole != 3 {
+			t.Errorf("asked for %s: %+v", step.asked, green)
+		}
+		if blue := seen.Sides[rollout.Blue]; blue.Ready != 3 {
+			t.Errorf("asked for %s: stable has %d pods ready", step.asked, blue.Ready)
+		}
+	}
+}

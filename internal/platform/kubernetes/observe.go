@@ -207,6 +207,7 @@ func (p *Platform) seen(w world) (rollout.Observation, error) {
 		st.Draining = st.Desired == 0
 		o.Sides[side] = st
 	}
+	p.counted(w, o)
 	var err error
 	if o.Split, err = p.split(w, o); err != nil {
 		return o, err
@@ -219,6 +220,18 @@ func (p *Platform) seen(w world) (rollout.Observation, error) {
 		o.SplitSince = w.at
 	}
 	return o, nil
+}
+
+// counted tells how many pods a side has when it is whole, where they divide the
+// traffic or have done so.
+func (p *Platform) counted(w world, o rollout.Observation) {
+	both := w.service != nil && w.service.Spec.Selector[sideLabel] == "" && len(o.Sides) == len(sides())
+	for side, st := range o.Sides {
+		if n := w.deployments[p.deploymentOf(side)].whole(); both || st.Desired > 0 && n > st.Desired {
+			st.Whole = n
+			o.Sides[side] = st
+		}
+	}
 }
 
 // sideOf is the side that a ReplicaSet is on; what gapless did not label is on

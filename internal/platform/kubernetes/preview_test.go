@@ -2,6 +2,8 @@ package kubernetes_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -60,18 +62,13 @@ func (p playing) peek(want string) {
 		if err != nil {
 			return err
 		}
-		defer response.Body.Close()
 		body, err := io.ReadAll(response.Body)
-		if err == nil && string(body) != want {
-			err = &otherVersion{string(body), want}
+		if err = errors.Join(err, response.Body.Close()); err == nil && string(body) != want {
+			err = fmt.Errorf("the header leads to %q, want %q", body, want)
 		}
 		return err
 	})
 }
-
-type otherVersion struct{ got, want string }
-
-func (e *otherVersion) Error() string { return "the header leads to " + e.got + ", want " + e.want }
 
 // ingress leads to the test web app.
 const ingress = `

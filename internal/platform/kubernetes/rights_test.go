@@ -20,7 +20,7 @@ import (
 // TestRights writes down which rights each verb uses; testdata/rights has them.
 func TestRights(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(*testing.T) *twoSided{
+	for name, made := range map[string]func(*testing.T) *twoSided{
 		"selector": func(t *testing.T) *twoSided { return newTwoSided(t, rollout.BlueGreen, false) },
 		"replicas": func(t *testing.T) *twoSided { return newTwoSided(t, rollout.Canary, false) },
 		"route": func(t *testing.T) *twoSided {
@@ -37,7 +37,7 @@ func TestRights(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := make(t)
+			w := made(t)
 			used := &rights{t: t, used: map[string]map[string]bool{}}
 			used.play(playing{w, nil}.through(used.note))
 			used.compare(filepath.Join("testdata", "rights", name))
