@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gapless-deploy/gapless/internal/rollout"
@@ -18,9 +19,15 @@ type world struct {
 	head head
 	// deployments are those that exist, of the two that may.
 	deployments map[string]deployment
-	sets        []replicaSet // of these, the newest first
-	pods        []pod        // of these sets
-	service     *service     // nil where there is none
+	sets        []replicaSet              // of these, the newest first
+	templates   map[string]map[string]any // whole, by the set's name
+	selector    string                    // of all the pods
+	pods        []pod                     // of these sets
+	service     *service                  // nil where there is none
+
+	// rolled is the Deployment that is rolled, and raw its object.
+	rolled deployment
+	raw    *unstructured.Unstructured
 }
 
 // look reads the world. Nothing in it may be from before the head was read:
@@ -83,6 +90,7 @@ func (p *Platform) lookAtPods(ctx context.Context, w *world) error {
 		}
 	}
 	by := labels.SelectorFromSet(only).String()
+	w.selector, w.templates = by, map[string]map[string]any{}
 	raws, err := p.cluster.list(ctx, replicaSets, by)
 	if err != nil {
 		return err
@@ -96,6 +104,7 @@ func (p *Platform) lookAtPods(ctx context.Context, w *world) error {
 		for _, d := range w.deployments {
 			if owned(set.Metadata, d.Metadata) {
 				w.sets = append(w.sets, set)
+				w.templates[set.Metadata.Name] = templateOf(&raws[i])
 				ours[set.Metadata.Name] = true
 			}
 		}

@@ -1,6 +1,11 @@
 package kubernetes
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+
+	"github.com/gapless-deploy/gapless/internal/rollout"
+)
 
 // problem says in one line why a pod is not ready.
 func problem(one pod) string {
@@ -28,4 +33,14 @@ func ended(one pod) string {
 		}
 	}
 	return ""
+}
+
+// unready says of a pod that is waited for what keeps it.
+func (p *Platform) unready(_ context.Context, one pod, of rollout.Revision) string {
+	return fmt.Sprintf("instance %s of %s is not ready: %s", one.Metadata.Name, of, problem(one))
+}
+
+// unmade says why there is no pod to wait for.
+func (p *Platform) unmade(w world, of rollout.Revision) string {
+	return fmt.Sprintf("pods of %s are not there: Deployment %s", of, w.rolled.Metadata.Name)
 }

@@ -17,6 +17,9 @@ func (p *Platform) split(_ context.Context, w world, o rollout.Observation) (rol
 			return rollout.SplitTo(side, rollout.Full), nil
 		}
 	}
+	if w.head.rolling != nil {
+		return p.rolledSplit(w, o), nil
+	}
 	return byCount(w, o), nil
 }
 
