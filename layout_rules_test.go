@@ -101,7 +101,9 @@ var layers = []layer{
 		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
 	{name: "signatures", packages: []string{"internal/store/seal/..."},
 		imports: join(vocabulary, pure, []string{"internal/forge/oidc"}), libraries: anyLibrary},
-	{name: "adapter", packages: adapters, imports: join(vocabulary, pure), libraries: anyLibrary},
+	// Asks a service again over HTTP, for any adapter.
+	{name: "retry", packages: []string{"internal/retry"}},
+	{name: "adapter", packages: adapters, imports: join(vocabulary, pure, []string{"internal/retry"}), libraries: anyLibrary},
 
 	// Writes text only; that it is a valid config is shown by its tests.
 	{name: "scaffold", packages: []string{"internal/scaffold"}, pure: true},

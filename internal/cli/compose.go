@@ -43,15 +43,12 @@ func (env *environment) compose() (*release, error) {
 	if env.job != nil {
 		r.work.Commit = env.job.SHA
 	}
-	client, err := env.agentClient(cfg.Target.Local)
+	platform, counts, err := env.platform(cfg)
 	if err != nil {
 		return nil, err
 	}
 	r.runner = &phase.Runner{
-		Platform: local.New(client, local.Options{
-			Service: cfg.Service, Drain: cfg.Drain, SlowOver: cfg.Judge.Slow.Over, Sessions: cfg.Sessions,
-		}),
-		Meter:   meter.New(client),
+		Platform: platform, Meter: counts,
 		Clock:   phase.SystemClock{},
 		Tell:    env.out.event,
 		Hide:    env.out.mask.apply,
@@ -77,6 +74,24 @@ func (env *environment) compose() (*release, error) {
 		r.runner.OpenDatabase = env.database(cfg, r.runner.Writer)
 	}
 	return r, nil
+}
+
+// platform gives the place that the service runs in, and what counts its
+// requests.
+func (env *environment) platform(cfg *config.Config) (phase.Platform, phase.Meter, error) {
+	if cfg.Target.Local == nil {
+		return nil, nil, &inputError{
+			err:  fmt.Errorf("target %s cannot be released to yet", cfg.Target),
+			hint: "this build releases to target local; the config itself is right",
+		}
+	}
+	client, err := env.agentClient(cfg.Target.Local)
+	if err != nil {
+		return nil, nil, err
+	}
+	return local.New(client, local.Options{
+		Service: cfg.Service, Drain: cfg.Drain, SlowOver: cfg.Judge.Slow.Over, Sessions: cfg.Sessions,
+	}), meter.New(client), nil
 }
 
 func (env *environment) agentClient(target *config.Local) (*api.Client, error) {

@@ -76,6 +76,7 @@ func (k *checker) config(c *Config) {
 		k.probe(c.Probe)
 	}
 	k.judge(c.Judge)
+	k.meter(c)
 	if c.Schema != nil {
 		k.schema(c.Schema)
 	}
@@ -119,7 +120,7 @@ func (k *checker) strategy(c *Config) {
 	if s.Canary != nil || s.BlueGreen != nil {
 		k.refuse("traffic", fmt.Sprintf("none cannot be divided by strategy %s", strings.Join(s.kinds(), ", ")), "use strategy rolling")
 	}
-	for _, needs := range []string{"probe", "warmup", "sessions"} {
+	for _, needs := range []string{"probe", "warmup", "sessions", "meter"} {
 		if k.doc.Has(needs) {
 			k.refuse(needs, "contradicts traffic none", "delete it, or set traffic to http")
 		}

@@ -39,6 +39,8 @@ type Config struct {
 	Probe *Probe `yaml:"probe"`
 	// How a candidate is judged against the stable revision.
 	Judge Judge `yaml:"judge"`
+	// Where requests, errors and durations are counted, on a platform that does not count them itself.
+	Meter *Meter `yaml:"meter"`
 	// The database and the schema changes that go with this release.
 	Schema *Schema `yaml:"schema"`
 	// How long the old revision is kept after the new one took all traffic, for a way back within seconds. Default 24h.

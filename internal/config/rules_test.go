@@ -167,18 +167,22 @@ func TestRules(t *testing.T) {
 
 		{"traffic", also("traffic: tcp"), `4:10: traffic: expected one of http, none, observed the text "tcp"`},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			_, err := config.Parse("f", []byte(tc.file))
-			if tc.want == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if err == nil || !strings.HasPrefix(err.Error(), "f:"+tc.want) || strings.Contains(err.Error(), "\n") {
-				t.Fatalf("want f:%s\n got %v", tc.want, err)
-			}
-		})
+		t.Run(tc.name, func(t *testing.T) { oneFault(t, tc.file, tc.want) })
+	}
+}
+
+// oneFault reads a file that has the one fault that is wanted, or none.
+func oneFault(t *testing.T, file, want string) {
+	t.Helper()
+	_, err := config.Parse("f", []byte(file))
+	if want == "" {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "f:"+want) || strings.Contains(err.Error(), "\n") {
+		t.Fatalf("want f:%s\n got %v", want, err)
 	}
 }
 

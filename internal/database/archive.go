@@ -99,7 +99,7 @@ func (a *archiver) begin(ctx context.Context) error {
 		return nil
 	}
 	name := ""
-	err := a.w.db.inTransaction(ctx, a.w.s, "table "+a.t.ident(), func(tx pgx.Tx) error {
+	err := a.w.onTable(ctx, noWriters, []table{a.t}, func(tx pgx.Tx) error {
 		var n int64
 		err := tx.QueryRow(ctx, `insert into gapless.archive (change, kind, archive_table, partitions)
 			values ($1, $2, '', array(select relid::oid from pg_partition_tree($3::oid::regclass) where isleaf)) returning n`,

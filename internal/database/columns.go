@@ -36,6 +36,9 @@ func (w work) addColumns(ctx context.Context) (change.Evidence, error) {
 		if err != nil || len(statements) == 0 {
 			return err
 		}
+		if err := s.seize(ctx, tx, nobody, []table{t}); err != nil {
+			return err
+		}
 		for _, statement := range statements {
 			if err := w.run(ctx, tx, statement); err != nil {
 				return err

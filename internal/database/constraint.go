@@ -84,8 +84,7 @@ func (w work) addConstraint(ctx context.Context, t table, want wanted) (change.E
 		if bad.count > 0 {
 			return e, w.rejected(want.what, bad)
 		}
-		err = w.alter(ctx, t, fmt.Sprintf("alter table %s add constraint %s %s not valid", t.ident(), ident(want.name), want.definition))
-		if err != nil {
+		if err = w.lay(ctx, t, want); err != nil {
 			return e, err
 		}
 	}
@@ -99,23 +98,55 @@ func (w work) addConstraint(ctx context.Context, t table, want wanted) (change.E
 	// Rows came in between. Were the constraint left, no other column of theirs
 	// could be written.
 	bad, lookErr := want.offenders(ctx)
-	if dropErr := w.alter(ctx, t, fmt.Sprintf("alter table %s drop constraint %s", t.ident(), ident(want.name))); dropErr != nil || lookErr != nil || bad.count == 0 {
+	if dropErr := w.lift(ctx, t, want); dropErr != nil || lookErr != nil || bad.count == 0 {
 		return e, errors.Join(err, lookErr, dropErr)
 	}
 	return e, w.rejected(want.what, bad)
 }
 
-// alter runs one statement that locks the table for an instant.
+// lay adds a constraint for rows to come. A foreign key lets readers pass.
+func (w work) lay(ctx context.Context, t table, want wanted) error {
+	tables, err := w.s.lockedBy(ctx, w.s, t, want.definition)
+	if err != nil {
+		return err
+	}
+	mode := nobody
+	if _, is := referred(want.definition); is {
+		mode = noWriters
+	}
+	return w.onTable(ctx, mode, tables, func(tx pgx.Tx) error {
+		return w.run(ctx, tx, fmt.Sprintf("alter table %s add constraint %s %s not valid", t.ident(), ident(want.name), want.definition))
+	})
+}
+
+// lift drops a constraint again.
+func (w work) lift(ctx context.Context, t table, want wanted) error {
+	tables, err := w.s.lockedBy(ctx, w.s, t, want.definition)
+	if err != nil {
+		return err
+	}
+	return w.onTable(ctx, nobody, tables, func(tx pgx.Tx) error {
+		return w.run(ctx, tx, fmt.Sprintf("alter table %s drop constraint %s", t.ident(), ident(want.name)))
+	})
+}
+
+// alter runs one statement that locks the table, with all its partitions, for an
+// instant.
 func (w work) alter(ctx context.Context, t table, statement string) error {
+	return w.onTable(ctx, nobody, []table{t}, func(tx pgx.Tx) error { return w.run(ctx, tx, statement) })
+}
+
+// alterAlone runs one statement that locks none of the table's partitions.
+func (w work) alterAlone(ctx context.Context, t table, statement string) error {
 	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error { return w.run(ctx, tx, statement) })
 }
 
 // validate reads the whole table, under a lock that lets readers and writers go
 // on.
 func (w work) validate(ctx context.Context, t table, name string) error {
-	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, milliseconds(w.db.options.IndexTimeout)); err != nil {
-			return fmt.Errorf("allow the time to validate: %w", err)
+	return w.onTable(ctx, noOtherDDL, []table{t}, func(tx pgx.Tx) error {
+		if err := w.s.runs(ctx, tx, w.db.options.IndexTimeout); err != nil {
+			return err
 		}
 		return w.run(ctx, tx, fmt.Sprintf("alter table %s validate constraint %s", t.ident(), ident(name)))
 	})
@@ -128,7 +159,11 @@ func violated(err error) bool {
 
 // withdraw drops a constraint that addConstraint made, and no other.
 func (w work) withdraw(ctx context.Context, t table, want wanted) (change.Evidence, error) {
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	tables, err := w.s.lockedBy(ctx, w.s, t, want.definition)
+	if err != nil {
+		return change.Evidence{Step: w.step.ID}, err
+	}
+	return w.once(ctx, tables, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		there, err := w.s.findConstraint(ctx, tx, t, want.name)
 		if err != nil || !there.there() || there.definition != want.definition {
 			return "", err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -275,11 +274,16 @@ func (w work) drop(ctx context.Context, r relation) (change.Evidence, error) {
 	if err != nil {
 		return e, err
 	}
-	tables := 1
-	for _, d := range hanging { // a foreign key's other table is locked, too
-		if d.Kind == "constraint" && strings.Contains(d.Definition, " FOREIGN KEY ") {
-			tables++
+	tables := []table{r.table}
+	for _, d := range hanging {
+		if d.Kind != "constraint" {
+			continue
 		}
+		both, err := w.s.lockedBy(ctx, w.s, r.table, d.Definition)
+		if err != nil {
+			return e, err
+		}
+		tables = append(tables, both[1:]...)
 	}
 	if err := w.last(ctx, a, tables, func(tx pgx.Tx) error { return w.end(ctx, tx, a, r, &e) }); err != nil {
 		return e, err
@@ -295,22 +299,22 @@ const (
 )
 
 // last ends an archive: the last captured rows are copied while nobody writes,
-// and in the same transaction the columns go. So many tables are locked.
-func (w work) last(ctx context.Context, a *archiver, tables int, end func(pgx.Tx) error) error {
+// and in the same transaction the columns go, which locks these tables.
+func (w work) last(ctx context.Context, a *archiver, tables []table, end func(pgx.Tx) error) error {
 	t := a.t.ident()
 	err := w.db.retry(ctx, w.s, "table "+t, w.s.options.LockTimeout, func() error {
 		if err := a.drain(ctx, fewKeys); err != nil { // while nobody waits
 			return err
 		}
 		return pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
-			if err := w.share(ctx, tx, tables); err != nil {
+			if err := w.s.seize(ctx, tx, nobody, tables); err != nil {
 				return err
 			}
 			if _, err := tx.Exec(ctx, fmt.Sprintf(`lock table %s in access exclusive mode`, t)); err != nil {
 				return fmt.Errorf("lock %s: %w", t, err)
 			}
-			if _, err := tx.Exec(ctx, `select set_config('statement_timeout', $1, true)`, milliseconds(lockHeld)); err != nil {
-				return fmt.Errorf("limit the time: %w", err)
+			if err := w.s.runs(ctx, tx, lockHeld); err != nil {
+				return err
 			}
 			if err := a.rest(ctx, tx); err != nil {
 				return err

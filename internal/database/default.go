@@ -123,7 +123,7 @@ func (setDefault) do(ctx context.Context, w work) (change.Evidence, error) {
 	if refusal != "" {
 		return change.Evidence{}, &RefusedError{Change: w.change.ID, Reasons: []string{fmt.Sprintf("set_default %q: %s", a.Column, refusal)}}
 	}
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	return w.once(ctx, []table{t}, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if err := w.s.describe(ctx, tx, &t); err != nil {
 			return "", err
 		}
@@ -155,7 +155,7 @@ func (setDefault) undo(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	e, err := w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	e, err := w.once(ctx, []table{t}, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if err := w.s.describe(ctx, tx, &t); err != nil {
 			return "", err
 		}
@@ -210,7 +210,7 @@ func (dropDefault) do(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	return w.once(ctx, []table{t}, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if err := w.s.describe(ctx, tx, &t); err != nil {
 			return "", err
 		}

@@ -122,7 +122,15 @@ func (dropConstraint) do(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	now, err := w.s.findConstraint(ctx, w.s, t, name)
+	if err != nil {
+		return change.Evidence{}, err
+	}
+	tables, err := w.s.lockedBy(ctx, w.s, t, now.definition)
+	if err != nil {
+		return change.Evidence{}, err
+	}
+	return w.once(ctx, tables, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		there, err := w.s.findConstraint(ctx, tx, t, name)
 		if err != nil || !there.there() {
 			return "", err
@@ -222,7 +230,11 @@ func (w work) addAgain(ctx context.Context, t table, name, definition string) (c
 		return w.addConstraint(ctx, t, wanted{name: name, definition: valid, what: fmt.Sprintf("constraint %s again", ident(name)),
 			offenders: func(ctx context.Context) (offenders, error) { return w.s.against(ctx, t, name) }})
 	}
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	tables, err := w.s.lockedBy(ctx, w.s, t, definition)
+	if err != nil {
+		return change.Evidence{}, err
+	}
+	return w.once(ctx, tables, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		there, err := w.s.findConstraint(ctx, tx, t, name)
 		if err != nil || there.there() {
 			return "", err

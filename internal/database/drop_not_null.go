@@ -58,7 +58,7 @@ func (dropNotNull) do(ctx context.Context, w work) (change.Evidence, error) {
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.once(ctx, "table "+t.ident(), func(ctx context.Context, tx pgx.Tx) (string, error) {
+	return w.once(ctx, []table{t}, func(ctx context.Context, tx pgx.Tx) (string, error) {
 		if err := w.s.describe(ctx, tx, &t); err != nil {
 			return "", err
 		}

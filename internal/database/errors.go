@@ -175,7 +175,7 @@ func sqlState(err error) string {
 // metLock tells whether err is about a lock that another try may get.
 func metLock(err error) bool {
 	code := sqlState(err)
-	return code == lockNotAvailable || code == deadlockDetected || code == serializationFailure
+	return code == lockNotAvailable || code == deadlockDetected || code == serializationFailure || errors.Is(err, errLockedParts)
 }
 
 // aboutValue tells whether err is what a mapping raises for a value: the

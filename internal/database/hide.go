@@ -66,7 +66,7 @@ func (w work) unhide(ctx context.Context) (change.Evidence, error) {
 // themselves and the other functions follow a rename.
 func (w work) rename(ctx context.Context, r relation, names map[string]string, e change.Evidence, first func(pgx.Tx) error) error {
 	t := r.table
-	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error {
+	return w.onTable(ctx, nobody, []table{t}, func(tx pgx.Tx) error {
 		if err := first(tx); err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (p partitioned) member(ctx context.Context, m member, parent string) (strin
 	case found.there() && !found.like(m.table, ix):
 		return "", &RefusedError{Change: p.w.change.ID, Reasons: []string{fmt.Sprintf("index %s is there already, and another one", name)}, Remedy: "give the index another name"}
 	case m.kind == "p" && !found.there():
-		err = p.w.alter(ctx, m.table, p.declare(m, ix))
+		err = p.w.alterAlone(ctx, m.table, p.declare(m, ix))
 	case m.kind != "p" && !found.valid:
 		err = p.w.ensureIndex(ctx, m.table, ix)
 	}
@@ -137,7 +137,7 @@ func (p partitioned) member(ctx context.Context, m member, parent string) (strin
 		err = p.w.alter(ctx, m.table, fmt.Sprintf("alter table %s add constraint %s unique using index %[2]s", m.ident(), ident(ix.name)))
 	}
 	if err == nil && parent != "" {
-		err = p.w.alter(ctx, m.table, fmt.Sprintf("alter index %s attach partition %s", parent, name))
+		err = p.w.alterAlone(ctx, m.table, fmt.Sprintf("alter index %s attach partition %s", parent, name))
 	}
 	return name, err
 }

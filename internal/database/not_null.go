@@ -145,7 +145,7 @@ func (w work) settleGuard(ctx context.Context, g guard) error {
 	if !g.own {
 		return nil
 	}
-	return w.db.inTransaction(ctx, w.s, "table "+g.t.ident(), func(tx pgx.Tx) error {
+	return w.onTable(ctx, nobody, []table{g.t}, func(tx pgx.Tx) error {
 		now, err := w.findGuard(ctx, tx, g.t, g.column, "")
 		if err != nil {
 			return err

@@ -25,6 +25,7 @@ type named struct {
 
 func (o named) there() bool   { return o.oid != 0 }
 func (o named) ident() string { return pgx.Identifier{o.schema, o.name}.Sanitize() }
+func (o named) table() table  { return table{oid: o.oid, schema: o.schema, name: o.name, kind: o.kind} }
 func (o named) is(kinds string) bool {
 	return o.there() && strings.Contains(kinds, o.kind)
 }

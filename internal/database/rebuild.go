@@ -67,7 +67,7 @@ func (w work) archivedOf(ctx context.Context, ofColumn bool, kinds ...string) ([
 
 // unless runs a definition in one transaction, unless what it makes is there.
 func (w work) unless(ctx context.Context, t table, there, name, definition string) error {
-	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error {
+	return w.onTable(ctx, nobody, []table{t}, func(tx pgx.Tx) error {
 		var is bool
 		if err := tx.QueryRow(ctx, there, name).Scan(&is); err != nil {
 			return fmt.Errorf("look for it: %w", err)
@@ -94,7 +94,7 @@ func (w work) comment(ctx context.Context, t table, comments string) error {
 	if comments == "" {
 		return nil
 	}
-	return w.alter(ctx, t, comments)
+	return w.alterAlone(ctx, t, comments)
 }
 
 // defined reads an index's definition as PostgreSQL writes it.

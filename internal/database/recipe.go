@@ -98,15 +98,19 @@ func (w work) operate(ctx context.Context) (change.Evidence, error) {
 
 // once runs the only lock-taking statement of a step, or none where it is
 // empty, in a transaction that is tried again when it meets a lock, and notes
-// that the step is done. compose is asked in each attempt.
-func (w work) once(ctx context.Context, object string, compose func(ctx context.Context, tx pgx.Tx) (statement string, err error)) (change.Evidence, error) {
+// that the step is done. It keeps everybody from some tables for an instant.
+// compose is asked in each attempt.
+func (w work) once(ctx context.Context, tables []table, compose func(ctx context.Context, tx pgx.Tx) (statement string, err error)) (change.Evidence, error) {
 	e := change.Evidence{Step: w.step.ID}
-	return e, w.db.inTransaction(ctx, w.s, object, func(tx pgx.Tx) error {
+	return e, w.db.inTransaction(ctx, w.s, "table "+tables[0].ident(), func(tx pgx.Tx) error {
 		statement, err := compose(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if statement != "" {
+			if err := w.s.seize(ctx, tx, nobody, tables); err != nil {
+				return err
+			}
 			if err := w.run(ctx, tx, statement); err != nil {
 				return err
 			}

@@ -186,8 +186,8 @@ func (w work) readd(ctx context.Context) (change.Evidence, error) {
 			return err
 		}
 		if slices.ContainsFunc(w.change.Dropped(), func(name string) bool { _, there := t.column(name); return !there }) {
-			if _, err := tx.Exec(ctx, fmt.Sprintf(`lock table %s in access exclusive mode`, t.ident())); err != nil {
-				return fmt.Errorf("lock %s: %w", t.ident(), err)
+			if err := w.s.seize(ctx, tx, nobody, []table{t}); err != nil {
+				return err
 			}
 			if err := w.definitions(ctx, tx, "sequence", "column", "default", "sequence's owner", "comment", "privilege"); err != nil {
 				return err

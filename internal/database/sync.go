@@ -77,7 +77,11 @@ func (w work) install(ctx context.Context, r relation, first []string, triggers 
 			return e, err
 		}
 	}
-	return e, w.db.inTransaction(ctx, w.s, "table "+r.table.ident(), func(tx pgx.Tx) error {
+	mode := noWriters
+	if len(first) > 0 {
+		mode = nobody
+	}
+	return e, w.onTable(ctx, mode, []table{r.table}, func(tx pgx.Tx) error {
 		if err := w.make(ctx, tx, r.table, slices.Concat(first, functions), triggers); err != nil {
 			return err
 		}

@@ -52,7 +52,11 @@ func (a *shelf) dropReferences(ctx context.Context) error {
 			if err := a.w.keep(ctx, tx, "foreign key", ident(name)+" of "+a.t.ident(), definitions[n]); err != nil {
 				return err
 			}
-			if err := a.w.share(ctx, tx, 2); err != nil {
+			tables, err := a.w.s.lockedBy(ctx, tx, a.t.table(), definitions[n])
+			if err != nil {
+				return err
+			}
+			if err := a.w.s.seize(ctx, tx, nobody, tables); err != nil {
 				return err
 			}
 			return a.w.run(ctx, tx, fmt.Sprintf("alter table %s drop constraint %s", a.t.ident(), ident(name)))
@@ -95,6 +99,9 @@ func publishedByName(ctx context.Context, q querier, oid uint32) ([]string, erro
 func (a *shelf) lock(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, `set local row_security = off`); err != nil {
 		return fmt.Errorf("look at all rows: %w", err)
+	}
+	if err := a.w.s.calm(ctx, tx, a.t); err != nil {
+		return err
 	}
 	if _, err := tx.Exec(ctx, fmt.Sprintf(`lock table %s in access exclusive mode`, a.t.ident())); err != nil {
 		return fmt.Errorf("lock %s: %w", a.t.ident(), err)

@@ -215,7 +215,7 @@ func (createTable) refer(ctx context.Context, w work, o named, f change.AddForei
 		if !far.there() {
 			return w.refused("make it first, in a change of its own before this one", "foreign key %s: there is no table %s", ident(f.Name), f.References.Table)
 		}
-		if err := w.share(ctx, tx, 2); err != nil {
+		if err := w.s.seize(ctx, tx, noWriters, []table{o.table(), far.table()}); err != nil {
 			return err
 		}
 		return w.run(ctx, tx, fmt.Sprintf("alter table %s add %s not valid", o.ident(), referenceText(f, far.ident())))

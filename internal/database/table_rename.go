@@ -189,6 +189,9 @@ func (renameTable) rename(ctx context.Context, tx pgx.Tx, w work, t named, versi
 	if err := w.s.describe(ctx, tx, &full); err != nil {
 		return err
 	}
+	if err := w.s.calm(ctx, tx, t); err != nil {
+		return err
+	}
 	option := ""
 	if version >= securityInvoker {
 		option = " with (security_invoker = true)"
@@ -236,6 +239,9 @@ func (r renameTable) undo(ctx context.Context, w work) (change.Evidence, error) 
 			return w.forget(ctx, tx)
 		}
 		if err := w.free(ctx, tx, target{inClass, view.oid, view.schema, view.name}, false); err != nil {
+			return err
+		}
+		if err := w.s.calm(ctx, tx, now); err != nil {
 			return err
 		}
 		if err := w.share(ctx, tx, 2); err != nil {

@@ -59,7 +59,11 @@ func (w work) referAgain(ctx context.Context, o named, d change.Dependent) (vali
 		if err != nil || slices.ContainsFunc(has, func(n string) bool { return ident(n) == name }) {
 			return err
 		}
-		if err := w.share(ctx, tx, 2); err != nil {
+		tables, err := w.s.lockedBy(ctx, tx, o.table(), d.Definition)
+		if err != nil {
+			return err
+		}
+		if err := w.s.seize(ctx, tx, noWriters, tables); err != nil {
 			return err
 		}
 		return w.run(ctx, tx, strings.TrimSuffix(d.Definition, " NOT VALID")+" not valid")

@@ -120,7 +120,7 @@ func (w work) alterBack(ctx context.Context, what string) (change.Evidence, erro
 	if err != nil {
 		return change.Evidence{}, err
 	}
-	return w.once(ctx, "table "+t.ident(), func(context.Context, pgx.Tx) (string, error) {
+	return w.once(ctx, []table{t}, func(context.Context, pgx.Tx) (string, error) {
 		return fmt.Sprintf("alter table %s %s", t.ident(), what), nil
 	})
 }

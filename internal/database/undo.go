@@ -98,10 +98,14 @@ func (w work) undoTriggers(ctx context.Context) (change.Evidence, error) {
 		if err != nil {
 			return err
 		}
-		for _, statement := range statements {
-			if err := w.run(ctx, tx, statement); err != nil {
-				return err
-			}
+		if len(statements) > 0 {
+			err = w.s.seize(ctx, tx, nobody, []table{t})
+		}
+		if err == nil {
+			err = w.runAll(ctx, tx, statements...)
+		}
+		if err != nil {
+			return err
 		}
 		return finish(ctx, tx, w.change.ID, e)
 	})
@@ -174,9 +178,9 @@ func (w work) dropAdded(ctx context.Context, t table, drops []string, e change.E
 		return finish(ctx, tx, w.change.ID, e)
 	}
 	if a.name == "" || len(t.key) == 0 {
-		return w.db.inTransaction(ctx, w.s, "table "+t.ident(), end)
+		return w.onTable(ctx, nobody, []table{t}, end)
 	}
-	return w.last(ctx, a, 1, end)
+	return w.last(ctx, a, []table{t}, end)
 }
 
 // moveKept puts what sync set aside beside the archive, some at a time, so that

@@ -72,7 +72,7 @@ func (w work) ensureUnique(ctx context.Context, t table, ix indexSpec, deferred 
 	if err := w.ensureIndex(ctx, t, ix); err != nil {
 		return err
 	}
-	return w.db.inTransaction(ctx, w.s, "table "+t.ident(), func(tx pgx.Tx) error {
+	return w.onTable(ctx, nobody, []table{t}, func(tx pgx.Tx) error {
 		found, err := w.s.findIndex(ctx, tx, t, ix.name)
 		if err != nil || found.constraint != "" {
 			return err

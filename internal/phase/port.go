@@ -59,9 +59,10 @@ type Roller interface {
 }
 
 // Meter reads what revisions did: one sample for each revision and constant
-// split. What is missing is absent, never zero.
+// split. What is missing is absent, never zero. Of several revisions the last
+// is the candidate.
 type Meter interface {
-	Counts(ctx context.Context, since time.Time, of ...rollout.Revision) ([]verdict.Sample, error)
+	Counts(ctx context.Context, in rollout.Window, of ...rollout.Revision) ([]verdict.Sample, error)
 }
 
 // Database runs the steps of schema changes. Each is safe to repeat and goes

@@ -124,7 +124,8 @@ func (s *session) foretell(ctx context.Context, p *Preview) {
 	if p.Opening.Stable.Zero() || s.in.Config.Traffic == config.TrafficNone {
 		return
 	}
-	samples, err := s.r.Meter.Counts(ctx, s.in.Now().Add(-trafficWindow), p.Opening.Stable)
+	window := rollout.Window{Since: s.in.Now().Add(-trafficWindow), Seen: s.in.Seen}
+	samples, err := s.r.Meter.Counts(ctx, window, p.Opening.Stable)
 	if err != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("what stable serves is not known: %v", err))
 		return

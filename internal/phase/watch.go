@@ -73,7 +73,8 @@ func (s *session) count(ctx context.Context) error {
 	if s.counted.After(since) {
 		since = s.counted
 	}
-	samples, err := s.r.Meter.Counts(ctx, since, s.in.State.Opening.Stable, s.in.State.Opening.Candidate)
+	window := rollout.Window{Since: since, Seen: s.in.Seen, Passed: s.in.State.Passed}
+	samples, err := s.r.Meter.Counts(ctx, window, s.in.State.Opening.Stable, s.in.State.Opening.Candidate)
 	if err != nil {
 		return err
 	}

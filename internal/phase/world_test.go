@@ -285,7 +285,7 @@ func (w *world) Retire(_ context.Context, seen rollout.Token, side rollout.Side)
 }
 
 // Counts makes up what 300 requests a second leave behind, second by second.
-func (w *world) Counts(_ context.Context, since time.Time, of ...rollout.Revision) (samples []verdict.Sample, err error) {
+func (w *world) Counts(_ context.Context, in rollout.Window, of ...rollout.Revision) (samples []verdict.Sample, err error) {
 	return samples, w.read(func() error {
 		if w.silent {
 			return nil
@@ -296,7 +296,7 @@ func (w *world) Counts(_ context.Context, since time.Time, of ...rollout.Revisio
 				until = w.shifts[i+1].at
 			}
 			for at := s.at; at.Add(time.Second).Before(until); at = at.Add(time.Second) {
-				if !at.Before(since) {
+				if !at.Before(in.Since) {
 					samples = append(samples, w.second(at, s.split, of)...)
 				}
 			}

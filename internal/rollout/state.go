@@ -26,6 +26,8 @@ type State struct {
 	// Weight is the candidate's share by the last shift, in force since Since.
 	Weight Weight
 	Since  time.Time
+	// Passed are all weights that the candidate has had, the newest last.
+	Passed []Passage
 	// FirstExposed is when the candidate first met public traffic.
 	FirstExposed time.Time
 	// LiveSince is when the candidate took all of it.
@@ -138,6 +140,7 @@ func (s *State) apply(e Entry) error {
 	case *RolledBack:
 		s.WentBack, s.BackReason = true, d.Reason
 		s.Pending, s.Weight, s.Since = nil, 0, d.InForce
+		s.Passed = append(s.Passed, Passage{Since: d.InForce})
 		return s.settle(e.At)
 	case *Held:
 		s.Held = d
@@ -164,6 +167,7 @@ func (s *State) adopt(e Entry, d Adopted) error {
 	}
 	s.Opening = Opened{Candidate: d.Stable, Side: d.Side, Target: d.Target, Config: d.Config, Gates: d.Gates}
 	s.Opened, s.SettledAt, s.Adopted, s.Weight, s.LiveSince = e.At, e.At, true, Full, e.At
+	s.Passed = []Passage{{Since: e.At, Weight: Full}}
 	return nil
 }
 
@@ -218,6 +222,7 @@ func (s *State) replace(d *Replaced) error {
 // weigh puts a weight in force, at which nothing is judged yet.
 func (s *State) weigh(to Weight, inForce time.Time) {
 	s.Pending, s.Weight, s.Since, s.Judged, s.Accepted = nil, to, inForce, nil, false
+	s.Passed = append(s.Passed, Passage{Since: inForce, Weight: to})
 	if to > 0 && s.FirstExposed.IsZero() {
 		s.FirstExposed = inForce
 	}

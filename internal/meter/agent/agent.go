@@ -23,8 +23,8 @@ func New(client *api.Client) *Meter { return &Meter{client: client} }
 // candidate, whose weight the samples carry; of a single one it is the rest of
 // the traffic that counts as the candidate's. Seconds whose slow requests were
 // counted by another limit than the newest are left out, as they don't compare.
-func (m *Meter) Counts(ctx context.Context, since time.Time, of ...rollout.Revision) ([]verdict.Sample, error) {
-	counts, err := m.client.Counts(ctx, since, api.PerSecond)
+func (m *Meter) Counts(ctx context.Context, in rollout.Window, of ...rollout.Revision) ([]verdict.Sample, error) {
+	counts, err := m.client.Counts(ctx, in.Since, api.PerSecond)
 	if err != nil {
 		return nil, err
 	}

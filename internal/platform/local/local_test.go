@@ -264,7 +264,7 @@ func TestTheMeterTellsSecondsByRevisionAndTheCandidatesWeight(t *testing.T) {
 	}
 	deadline := time.After(10 * time.Second)
 	for {
-		samples, err := meter.New(client).Counts(ctx, since, one.Revision, two.Revision)
+		samples, err := meter.New(client).Counts(ctx, rollout.Window{Since: since}, one.Revision, two.Revision)
 		p.must(err)
 		requests := map[string]int64{}
 		for _, s := range samples {
@@ -282,7 +282,7 @@ func TestTheMeterTellsSecondsByRevisionAndTheCandidatesWeight(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	alone, err := meter.New(client).Counts(ctx, since, one.Revision)
+	alone, err := meter.New(client).Counts(ctx, rollout.Window{Since: since}, one.Revision)
 	p.must(err)
 	for _, s := range alone {
 		if s.Revision != one.Revision.Key() || s.Weight != 500 {

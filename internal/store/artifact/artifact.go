@@ -32,9 +32,9 @@ import (
 
 	"github.com/google/go-github/v90/github"
 
+	"github.com/gapless-deploy/gapless/internal/retry"
 	"github.com/gapless-deploy/gapless/internal/rollout"
 	"github.com/gapless-deploy/gapless/internal/store/artifact/results"
-	"github.com/gapless-deploy/gapless/internal/store/artifact/retry"
 )
 
 // ErrUntrusted tells that records of a run are not taken. It wraps

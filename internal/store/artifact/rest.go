@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-github/v90/github"
 
-	"github.com/gapless-deploy/gapless/internal/store/artifact/retry"
+	"github.com/gapless-deploy/gapless/internal/retry"
 )
 
 var (

@@ -20,7 +20,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gapless-deploy/gapless/internal/store/artifact/retry"
+	"github.com/gapless-deploy/gapless/internal/retry"
 )
 
 // ErrExists tells that the run has an artifact of that name, finished or not.

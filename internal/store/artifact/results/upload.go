@@ -14,7 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
-	"github.com/gapless-deploy/gapless/internal/store/artifact/retry"
+	"github.com/gapless-deploy/gapless/internal/retry"
 )
 
 // blockSize is that of actions/toolkit.

@@ -1,5 +1,5 @@
-// Package retry asks a service again that cannot answer now, and keeps signed
-// URLs out of errors.
+// Package retry asks an HTTP service again that cannot answer now, and keeps
+// secrets and signed URLs out of errors.
 package retry
 
 import (

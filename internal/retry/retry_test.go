@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gapless-deploy/gapless/internal/githubtest"
-	"github.com/gapless-deploy/gapless/internal/store/artifact/retry"
+	"github.com/gapless-deploy/gapless/internal/retry"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
