@@ -31,6 +31,9 @@ BOTH := ./internal/phase ./internal/store/artifact
 # has tests under the race detector.
 LIVES := ./internal/lifecycletest
 
+# What is tested on a real Kubernetes.
+ON_KUBERNETES := ./internal/kubetest
+
 # A new version of the linter: change this number, run "make lint".
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -78,6 +81,11 @@ test-postgres: ## every operation on every kind of table, on PostgreSQL VERSIONS
 
 test-postgres-all: VERSIONS := 14 15 16 17 18
 test-postgres-all: test-postgres ## the same on PostgreSQL 14 to 18
+
+.PHONY: test-kubernetes
+test-kubernetes: ## on a real one-node Kubernetes, as root; builds it at the first time (minutes)
+	@go build -o bin/cluster ./scripts/cluster
+	FLAGS='$(FLAGS)' scripts/test-kubernetes bin/cluster $(ON_KUBERNETES)
 
 .PHONY: lint
 lint: $(GOLANGCI) $(ACTIONLINT) ## run golangci-lint and actionlint (downloaded and built at the first time)

@@ -119,7 +119,7 @@ var layers = []layer{
 			"internal/agent/api", "testdata/apps/addressbook"}},
 	{name: "generator", packages: []string{"scripts/generate"},
 		imports: []string{"internal/schema", "internal/forge/runner/metadata", "internal/scaffold"}},
-	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/githubtest"}},
+	{name: "scripts", packages: []string{"scripts/*"}, imports: []string{"internal/pgtest", "internal/npmtest", "internal/githubtest"}},
 	{name: "example services", packages: []string{"testdata/apps/*"}, libraries: anyLibrary},
 	{name: "layout", packages: []string{"."}},
 }

@@ -26,12 +26,13 @@ const (
 )
 
 // Run serves the book in form until SIGTERM or SIGINT, then finishes what is in
-// flight. It listens on $PORT (8080) of 127.0.0.1 and keeps its addresses in
-// $DATABASE_URL.
+// flight. It listens on $PORT (8080) of $HOST (127.0.0.1) and keeps its
+// addresses in $DATABASE_URL.
 func Run(form Form, faults Faults) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", cmp.Or(os.Getenv("PORT"), "8080")))
+	address := net.JoinHostPort(cmp.Or(os.Getenv("HOST"), "127.0.0.1"), cmp.Or(os.Getenv("PORT"), "8080"))
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/gapless-deploy/gapless/internal/npmtest"
+)
+
+// foreign is a module whose programs are not ours: built once, then cached by
+// what the module's files say.
+type foreign struct {
+	dir   string // of the module
+	build func(ctx context.Context, dir, into string) error
+}
+
+func kubernetes() foreign {
+	return foreign{dir: "test/cluster", build: func(ctx context.Context, dir, into string) error {
+		version, err := output(ctx, dir, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+		if err != nil {
+			return err
+		}
+		major, minor, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+		minor, _, _ = strings.Cut(minor, ".")
+		var flags strings.Builder
+		flags.WriteString("-s -w")
+		for name, value := range map[string]string{"Version": version, "Major": major, "Minor": minor, "TreeState": "clean"} {
+			fmt.Fprintf(&flags, " -X k8s.io/component-base/version.git%s=%s", name, value)
+		}
+		return goBuild(ctx, dir, into+"/", flags.String(), "./...")
+	}}
+}
+
+func gateway() foreign {
+	return foreign{dir: "test/cluster/gateway", build: func(ctx context.Context, dir, into string) error {
+		if err := goBuild(ctx, dir, into+"/", "-s -w", "github.com/traefik/traefik/v3/cmd/traefik"); err != nil {
+			return err
+		}
+		api, err := output(ctx, dir, "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
+		if err != nil {
+			return err
+		}
+		return os.CopyFS(filepath.Join(into, "crd"), os.DirFS(filepath.Join(api, "config/crd/standard")))
+	}}
+}
+
+// cached returns the directory with the module's programs.
+func (f foreign) cached(ctx context.Context, root string) (string, error) {
+	dir := filepath.Join(root, f.dir)
+	hash, err := hashModule(dir)
+	if err != nil {
+		return "", err
+	}
+	name := "cluster-" + filepath.Base(f.dir) + "-" + hash[:12]
+	return npmtest.Cached(name, func(into string) error {
+		progress("building %s, which takes minutes: downloading its modules", f.dir)
+		if _, err := output(ctx, dir, "go", "mod", "download"); err != nil {
+			return &MissingError{err.Error()}
+		}
+		progress("building %s", f.dir)
+		return f.build(ctx, dir, into)
+	})
+}
+
+// hashModule is over what a module's programs are made from, without those of
+// modules that lie below it.
+func hashModule(dir string) (string, error) {
+	sum := sha256.New()
+	sum.Write([]byte(runtime.Version() + runtime.GOARCH))
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != dir {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if ext := filepath.Ext(path); ext != ".go" && ext != ".mod" && ext != ".sum" {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%s %d\n", strings.TrimPrefix(path, dir), len(content))
+		sum.Write(content)
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("hash %s: %w", dir, err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// goBuild builds static programs; a path that ends in "/" gets one for each
+// main package.
+func goBuild(ctx context.Context, dir, into, linker string, packages ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", linker, "-o", into}, packages...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build %s: %w", dir, err)
+	}
+	return nil
+}
+
+// output runs a command and returns the line that it prints.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(failed.Stderr))
+		}
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "cluster: "+format+"\n", args...)
+}
