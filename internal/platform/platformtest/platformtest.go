@@ -35,6 +35,9 @@ type Stage struct {
 	// Restart kills the platform's own controller and starts it again. It is nil
 	// where that is not ours to kill.
 	Restart func()
+	// Serves is set where an instance that is ready takes traffic before it was
+	// admitted: the platform cannot hold it back.
+	Serves bool
 	// Patience bounds each verb that must succeed (default 30s), Short those that
 	// wait for what never comes (default 1s).
 	Patience, Short time.Duration
