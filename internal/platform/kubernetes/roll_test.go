@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -156,4 +159,98 @@ func asking(t testing.TB, address string) func(context.Context) (string, error) 
 		}
 		return string(body), err
 	}
+}
+
+func (r *rolled) roll(p *reaching, to rollout.Spec, n int, admit func(context.Context, rollout.Instance) error) {
+	r.Helper()
+	seen, err := p.Observe(r.Context())
+	if err == nil {
+		_, err = p.Roll(r.Context(), seen.Token, to, n, admit)
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// TestRollOvershoot watches each number that the controller gives a ReplicaSet:
+// however slow gapless is, there is one new pod at most that was not let in.
+func TestRollOvershoot(t *testing.T) {
+	t.Parallel()
+	r := newRolled(t, 0)
+	p := r.open(nil, nil)
+	one, two := specOf(t, "v1", "v1", 4), specOf(t, "v2", "v2", 4)
+	r.roll(p, one, 4, nil)
+	before := r.get("apps/v1", "Deployment", "web").Object["spec"].(map[string]any)
+	sizes, end := r.sizes()
+	admitted := 0
+	slow := func(ctx context.Context, _ rollout.Instance) error {
+		// The controller had all the time it may want by now.
+		err := phase.SystemClock{}.Sleep(ctx, 2*time.Second)
+		for name, size := range sizes() {
+			if size.total > 5 || size.side == rollout.Green && size.wanted > admitted+1 {
+				t.Errorf("%s was at %+v when %d pods were let in", name, size, admitted)
+			}
+		}
+		admitted++
+		return err
+	}
+	calls := p.Calls()
+	for _, n := range []int{1, 3, 4} {
+		r.roll(p, two, n, slow)
+		d := r.get("apps/v1", "Deployment", "web")
+		if paused, _, _ := unstructured.NestedBool(d.Object, "spec", "paused"); paused != (n < 4) {
+			t.Errorf("after %d of 4 pods, paused is %t", n, paused)
+		}
+	}
+	end()
+	t.Logf("a roll of 4 pods in 3 batches took %d requests", p.Calls()-calls)
+	after := r.get("apps/v1", "Deployment", "web").Object["spec"].(map[string]any)
+	delete(before, "template")
+	delete(after, "template")
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the Deployment's own settings are others now (-before +after):\n%s", diff)
+	}
+}
+
+type size struct {
+	side          rollout.Side
+	wanted, total int // the most that were wanted of it, and of all
+}
+
+// sizes follows the ReplicaSets.
+func (r *rolled) sizes() (seen func() map[string]size, end func()) {
+	r.Helper()
+	watcher, err := r.In(r.namespace, "apps/v1", "ReplicaSet").Watch(r.Context(), metav1.ListOptions{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	var mu sync.Mutex
+	most, now := map[string]size{}, map[string]int{}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for event := range watcher.ResultChan() {
+			set, ok := event.Object.(*unstructured.Unstructured)
+			if !ok {
+				continue
+			}
+			mu.Lock()
+			now[set.GetName()] = kubetest.Int(set, "spec", "replicas")
+			total := 0
+			for _, n := range now {
+				total += n
+			}
+			side, _, _ := unstructured.NestedString(set.Object, "spec", "template", "metadata", "labels", "gapless.dev/side")
+			s := most[set.GetName()]
+			most[set.GetName()] = size{rollout.Side(side), max(s.wanted, now[set.GetName()]), max(s.total, total)}
+			mu.Unlock()
+		}
+	})
+	return func() map[string]size {
+			mu.Lock()
+			defer mu.Unlock()
+			return maps.Clone(most)
+		}, func() {
+			watcher.Stop()
+			done.Wait()
+		}
 }
