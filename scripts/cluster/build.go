@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -77,24 +78,25 @@ func (f foreign) cached(ctx context.Context, root string) (string, error) {
 func hashModule(dir string) (string, error) {
 	sum := sha256.New()
 	sum.Write([]byte(runtime.Version() + runtime.GOARCH))
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	files := os.DirFS(dir)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if entry.IsDir() {
-			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != dir {
-				return filepath.SkipDir
+			if _, err := fs.Stat(files, path.Join(name, "go.mod")); err == nil && name != "." {
+				return fs.SkipDir
 			}
 			return nil
 		}
-		if ext := filepath.Ext(path); ext != ".go" && ext != ".mod" && ext != ".sum" {
+		if ext := path.Ext(name); ext != ".go" && ext != ".mod" && ext != ".sum" {
 			return nil
 		}
-		content, err := os.ReadFile(path)
+		content, err := fs.ReadFile(files, name)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(sum, "%s %d\n", strings.TrimPrefix(path, dir), len(content))
+		sum.Write(fmt.Appendf(nil, "%s %d\n", name, len(content)))
 		sum.Write(content)
 		return nil
 	})

@@ -52,7 +52,7 @@ func endPods(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, task := range strings.Fields(tasks) {
+		for task := range strings.FieldsSeq(tasks) {
 			if _, err := output(ctx, "/", "ctr", append(ctr, "delete", "--force", task)...); err != nil {
 				progress("end pods: %v", err)
 			}

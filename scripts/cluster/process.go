@@ -42,8 +42,11 @@ func (s supervisor) start(name, path string, args ...string) (err error) {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		ended := cmd.Wait()
-		s.ended <- fmt.Errorf("%s ended: %w; its log ends with\n%s", name, errors.Join(ended, errEarly), tail(log.Name()))
+		err := cmd.Wait()
+		if err == nil {
+			err = errors.New("exit status 0")
+		}
+		s.ended <- fmt.Errorf("%s ended: %w; its log ends with\n%s", name, err, tail(log.Name()))
 	}()
 	record := fmt.Sprintf("%d %s", cmd.Process.Pid, born)
 	if err := os.WriteFile(in("pid", name), []byte(record), 0o600); err != nil {
@@ -51,8 +54,6 @@ func (s supervisor) start(name, path string, args ...string) (err error) {
 	}
 	return nil
 }
-
-var errEarly = errors.New("before the cluster was up") //nolint:gochecknoglobals // a sentinel
 
 // birth is when a process started, in the kernel's ticks: with it a pid is
 // never taken for another process that got it later.

@@ -63,7 +63,7 @@ func install(ctx context.Context, root string) error {
 // prepare makes what the processes of the cluster find when they start.
 func prepare(ctx context.Context, root string) error {
 	for _, dir := range []string{"bin", "log", "pid"} {
-		if err := os.MkdirAll(in(dir), 0o755); err != nil { //nolint:gosec // the binaries are for everyone
+		if err := os.MkdirAll(in(dir), 0o755); err != nil {
 			return fmt.Errorf("state: %w", err)
 		}
 	}

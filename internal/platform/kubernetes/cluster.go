@@ -80,10 +80,10 @@ func newCluster(access *rest.Config, namespace string, clock Clock) (*cluster, e
 	c := &cluster{namespace: namespace, clock: clock}
 	config := rest.CopyConfig(access)
 	config.UserAgent = "gapless"
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counting{c, next} })
-	if config.QPS == 0 {
-		config.QPS, config.Burst = 50, 100 // the default of 5 would make a look take a second
+	if config.QPS == 0 { // else five requests a second; the server says by itself when it is too much
+		config.QPS = -1
 	}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counting{c, next} })
 	var err error
 	if c.api, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("reach the cluster: %w", err)
@@ -109,34 +109,34 @@ func (c *cluster) get(ctx context.Context, k kind, name string) (*unstructured.U
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
-	return found, c.told("read", k, name, err)
+	return found, c.told(ctx, "read", k, name, err)
 }
 
 // list gives the objects that a label selector fits.
 func (c *cluster) list(ctx context.Context, k kind, selector string) ([]unstructured.Unstructured, error) {
 	found, err := c.of(k).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, c.told("list", k, selector, err)
+		return nil, c.told(ctx, "list", k, selector, err)
 	}
 	return found.Items, nil
 }
 
 func (c *cluster) create(ctx context.Context, k kind, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	made, err := c.of(k).Create(ctx, o, metav1.CreateOptions{FieldManager: fieldManager})
-	return made, c.told("create", k, o.GetName(), err)
+	return made, c.told(ctx, "create", k, o.GetName(), err)
 }
 
 // update writes an object that nobody else has written since it was read; else
 // the error is a conflict, see isConflict.
 func (c *cluster) update(ctx context.Context, k kind, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	made, err := c.of(k).Update(ctx, o, metav1.UpdateOptions{FieldManager: fieldManager})
-	return made, c.told("write", k, o.GetName(), err)
+	return made, c.told(ctx, "write", k, o.GetName(), err)
 }
 
 // patch merges a JSON object into an object, whoever wrote it since.
 func (c *cluster) patch(ctx context.Context, k kind, name string, merge []byte) (*unstructured.Unstructured, error) {
 	made, err := c.of(k).Patch(ctx, name, types.MergePatchType, merge, metav1.PatchOptions{FieldManager: fieldManager})
-	return made, c.told("write", k, name, err)
+	return made, c.told(ctx, "write", k, name, err)
 }
 
 // delete takes an object away; one that is not there is fine.
@@ -145,14 +145,17 @@ func (c *cluster) delete(ctx context.Context, k kind, name string) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	return c.told("delete", k, name, err)
+	return c.told(ctx, "delete", k, name, err)
 }
 
 // told says what was asked of the server, and an answer that may be another one
 // soon in rollout's words.
-func (c *cluster) told(verb string, k kind, name string, err error) error {
+func (c *cluster) told(ctx context.Context, verb string, k kind, name string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil { // the caller knows best why it has ended
+		return fmt.Errorf("%s %s %s/%s: %w", verb, k, c.namespace, name, context.Cause(ctx))
 	}
 	err = fmt.Errorf("%s %s %s/%s: %w", verb, k, c.namespace, name, err)
 	var unreached net.Error

@@ -24,6 +24,9 @@ type world struct {
 	selector    string                    // of all the pods
 	pods        []pod                     // of these sets
 	service     *service                  // nil where there is none
+	// route divides the traffic where the target names one; ingress does with
+	// canary, which is there only while traffic is divided.
+	route, ingress, canary *unstructured.Unstructured
 
 	// rolled is the Deployment that is rolled, and raw its object.
 	rolled deployment
@@ -38,17 +41,8 @@ func (p *Platform) look(ctx context.Context) (world, error) {
 	if w.head, err = p.head(ctx); err != nil {
 		return w, err
 	}
-	for _, side := range sides() {
-		raw, err := p.cluster.get(ctx, deployments, p.deploymentOf(side))
-		if err != nil {
-			return w, err
-		}
-		if raw == nil {
-			continue
-		}
-		if w.deployments[raw.GetName()], err = into[deployment](raw); err != nil {
-			return w, err
-		}
+	if err := p.lookAtDeployments(ctx, &w); err != nil {
+		return w, err
 	}
 	if p.opts.Target.Service != "" {
 		raw, err := p.cluster.get(ctx, services, p.opts.Target.Service)
@@ -63,6 +57,9 @@ func (p *Platform) look(ctx context.Context) (world, error) {
 			w.service = &s
 		}
 	}
+	if err := p.lookAtRoutes(ctx, &w); err != nil {
+		return w, err
+	}
 	if err := p.lookAtPods(ctx, &w); err != nil {
 		return w, err
 	}
@@ -71,6 +68,40 @@ func (p *Platform) look(ctx context.Context) (world, error) {
 		w.at = since // another runner's clock runs ahead by less than a second
 	}
 	return w, nil
+}
+
+func (p *Platform) lookAtDeployments(ctx context.Context, w *world) error {
+	for _, side := range sides() {
+		raw, err := p.cluster.get(ctx, deployments, p.deploymentOf(side))
+		if err != nil {
+			return err
+		}
+		if raw == nil {
+			continue
+		}
+		if w.deployments[raw.GetName()], err = into[deployment](raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAtRoutes reads what divides the traffic before the Services.
+func (p *Platform) lookAtRoutes(ctx context.Context, w *world) (err error) {
+	if name := p.opts.Target.Route; name != "" {
+		if w.route, err = p.cluster.get(ctx, httpRoutes, name); err != nil {
+			return err
+		}
+	}
+	if name := p.opts.Target.Ingress; name != "" {
+		if w.ingress, err = p.cluster.get(ctx, ingresses, name); err != nil {
+			return err
+		}
+		if w.canary, err = p.cluster.get(ctx, ingresses, p.canaryName()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookAtPods reads ReplicaSets and pods. The labels that the first Deployment
@@ -150,11 +181,25 @@ func (p *Platform) Observe(ctx context.Context) (rollout.Observation, error) {
 	if err != nil {
 		return rollout.Observation{}, err
 	}
-	return p.seen(ctx, w)
+	o, err := p.seen(w)
+	p.explain(ctx, w, o)
+	return o, err
+}
+
+// explain looks up what the pods' status does not say of why they are not ready.
+func (p *Platform) explain(ctx context.Context, w world, o rollout.Observation) {
+	for _, one := range w.pods {
+		side := o.Sides[cmp.Or(one.side(), rollout.Blue)]
+		for i := range side.Instances {
+			if at := &side.Instances[i]; at.Name == one.Metadata.Name && !at.Ready {
+				at.Problem = p.problem(ctx, one)
+			}
+		}
+	}
 }
 
 // seen tells the world in rollout's words.
-func (p *Platform) seen(ctx context.Context, w world) (rollout.Observation, error) {
+func (p *Platform) seen(w world) (rollout.Observation, error) {
 	o := rollout.Observation{At: w.at, Token: w.head.token, Mark: w.head.mark, Sides: map[rollout.Side]rollout.SideState{}}
 	for _, set := range w.sets {
 		alive := podsOf(w.pods, set)
@@ -185,7 +230,7 @@ func (p *Platform) seen(ctx context.Context, w world) (rollout.Observation, erro
 		o.Sides[side] = st
 	}
 	var err error
-	if o.Split, err = p.split(ctx, w, o); err != nil {
+	if o.Split, err = p.split(w, o); err != nil {
 		return o, err
 	}
 	switch {
@@ -253,7 +298,7 @@ func instance(one pod, side rollout.Side) rollout.Instance {
 		Name: one.Metadata.Name, Side: side, Address: one.Status.PodIP, Ready: one.ready(), Restarts: one.restarts(), Ended: ended(one),
 	}
 	if !i.Ready {
-		i.Problem = problem(one)
+		i.Problem = diagnose(one).text
 	}
 	return i
 }

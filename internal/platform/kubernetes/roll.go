@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -288,7 +289,9 @@ func (r *roll) look(ctx context.Context, last world) (world, error) {
 func (r *roll) attend(ctx context.Context, w world) error {
 	for _, one := range r.ours(w) {
 		if !one.ready() {
-			r.awaited = func(ctx context.Context) string { return r.platform.unready(ctx, one, r.to) }
+			r.awaited = func(ctx context.Context) string {
+				return fmt.Sprintf("instance %s of %s is not ready: %s", one.Metadata.Name, r.to, r.platform.problem(ctx, one))
+			}
 			return r.await(ctx, w)
 		}
 	}
@@ -301,8 +304,26 @@ func (r *roll) attend(ctx context.Context, w world) error {
 			return nil
 		}
 	}
-	r.awaited = func(ctx context.Context) string { return r.platform.unmade(w, r.to) }
+	r.awaited = func(ctx context.Context) string { return r.unmade(w) }
 	return r.await(ctx, w)
+}
+
+// unmade says what is waited for where each pod that there is is ready.
+func (r *roll) unmade(w world) string {
+	set, ok := r.platform.kept(w, r.to, r.side)
+	switch {
+	case !ok:
+		return cmp.Or(failure(w.rolled.Status.Conditions), fmt.Sprintf("Deployment %s has no ReplicaSet of %s yet", w.rolled.Metadata.Name, r.to))
+	case len(podsOf(w.pods, set)) < set.replicas():
+		return fmt.Sprintf("%d of %d pods of %s are there: %s", len(podsOf(w.pods, set)), set.replicas(), r.to,
+			cmp.Or(failure(set.Status.Conditions), "ReplicaSet "+set.Metadata.Name+" makes no more"))
+	}
+	for _, one := range w.pods {
+		if one.leaving() {
+			return fmt.Sprintf("instance %s is still ending, and has until %s", one.Metadata.Name, one.Metadata.DeletionTimestamp.UTC().Format(time.TimeOnly))
+		}
+	}
+	return fmt.Sprintf("Deployment %s is not at what it was set to", w.rolled.Metadata.Name)
 }
 
 // await waits until the pods have changed, and looks at all again after a while
@@ -379,14 +400,14 @@ func (p *Platform) rolledSplit(w world, o rollout.Observation) rollout.Split {
 	last := w.head.rolling
 	side, ok := o.SideOf(last.To)
 	if !ok {
-		return byCount(w, o)
+		return byCount(o)
 	}
 	news, others := o.Sides[side].Ready, o.Sides[side.Other()].Ready
 	replicas := w.deployments[p.opts.Target.Deployment].replicas()
 	of := p.pods(last.Of, last.Of, replicas)
 	switch {
 	case news == 0 || others == 0:
-		return byCount(w, o)
+		return byCount(o)
 	case news >= of:
 		return rollout.SplitTo(side, rollout.PartOf(news, news+others))
 	case news == p.pods(last.Done, last.Of, replicas):

@@ -41,6 +41,9 @@ type container struct {
 	ReadinessProbe *struct {
 		PeriodSeconds int64 `json:"periodSeconds"`
 	} `json:"readinessProbe"`
+	Resources struct {
+		Limits map[string]any `json:"limits"`
+	} `json:"resources"`
 	Lifecycle struct {
 		PreStop *struct {
 			Sleep *struct {
@@ -137,18 +140,23 @@ type condition struct {
 
 type pod struct {
 	Metadata meta `json:"metadata"`
-	Status   struct {
+	Spec     struct {
+		Containers []container `json:"containers"`
+	} `json:"spec"`
+	Status struct {
 		Phase      string            `json:"phase"`
 		Reason     string            `json:"reason"`
 		Message    string            `json:"message"`
 		PodIP      string            `json:"podIP"`
 		Conditions []condition       `json:"conditions"`
 		Containers []containerStatus `json:"containerStatuses"`
+		Init       []containerStatus `json:"initContainerStatuses"`
 	} `json:"status"`
 }
 
 type containerStatus struct {
 	Name         string         `json:"name"`
+	Image        string         `json:"image"`
 	Ready        bool           `json:"ready"`
 	RestartCount int            `json:"restartCount"`
 	State        containerState `json:"state"`
@@ -156,6 +164,9 @@ type containerStatus struct {
 }
 
 type containerState struct {
+	Running *struct {
+		StartedAt metav1.Time `json:"startedAt"`
+	} `json:"running"`
 	Waiting *struct {
 		Reason  string `json:"reason"`
 		Message string `json:"message"`

@@ -38,6 +38,9 @@ type Stage struct {
 	// Serves is set where an instance that is ready takes traffic before it was
 	// admitted: the platform cannot hold it back.
 	Serves bool
+	// WholeOnly is set where all of the traffic goes to one side, and no part of
+	// it.
+	WholeOnly bool
 	// Patience bounds each verb that must succeed (default 30s), Short those that
 	// wait for what never comes (default 1s).
 	Patience, Short time.Duration
