@@ -79,7 +79,7 @@ type cluster struct {
 func newCluster(access *rest.Config, namespace string, clock Clock) (*cluster, error) {
 	c := &cluster{namespace: namespace, clock: clock}
 	config := rest.CopyConfig(access)
-	config.UserAgent = "gapless"
+	config.UserAgent, config.WarningHandler = "gapless", rest.NoWarnings{}
 	if config.QPS == 0 { // else five requests a second; the server says by itself when it is too much
 		config.QPS = -1
 	}
