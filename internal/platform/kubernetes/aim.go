@@ -167,7 +167,10 @@ func (p *Platform) templateToRoll(w world, to rollout.Spec, side rollout.Side) (
 	if len(to.Target) == 0 {
 		for _, on := range []rollout.Side{side, side.Other()} {
 			if set, ok := p.kept(w, to.Revision, on); ok {
-				return p.moved(w.templates[set.Metadata.Name], set, side)
+				if on == side {
+					return w.templates[set.Metadata.Name], nil
+				}
+				return onSide(w.templates[set.Metadata.Name], side), nil
 			}
 		}
 		return nil, &lostError{p.opts.Target.Deployment, to.Revision}
@@ -188,14 +191,6 @@ func (p *Platform) templateToRoll(w world, to rollout.Spec, side rollout.Side) (
 		return nil, fmt.Errorf("%w: Deployment %s says that it has %s, and has image %s", rollout.ErrConflict, w.rolled.Metadata.Name, r, was.Image)
 	}
 	return now, nil
-}
-
-// moved is a set's template, on the side that it is to be on.
-func (p *Platform) moved(whole map[string]any, set replicaSet, side rollout.Side) (map[string]any, error) {
-	if p.sideOf(set) == side {
-		return whole, nil
-	}
-	return onSide(whole, side)
 }
 
 // lostError is a revision whose definition the cluster no longer has.

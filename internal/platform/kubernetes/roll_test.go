@@ -91,6 +91,16 @@ func (r *rolled) get(apiVersion, kind, name string) *unstructured.Unstructured {
 	return o
 }
 
+// spec is a Deployment's.
+func (r *rolled) spec(name string) map[string]any {
+	r.Helper()
+	spec, _, err := unstructured.NestedMap(r.get("apps/v1", "Deployment", name).Object, "spec")
+	if err != nil {
+		r.Fatal(err)
+	}
+	return spec
+}
+
 // open gives a client that calls before and after around each of its writes.
 func (r *rolled) open(before, after func()) *reaching {
 	r.Helper()
@@ -180,7 +190,7 @@ func TestRollOvershoot(t *testing.T) {
 	p := r.open(nil, nil)
 	one, two := specOf(t, "v1", "v1", 4), specOf(t, "v2", "v2", 4)
 	r.roll(p, one, 4, nil)
-	before := r.get("apps/v1", "Deployment", "web").Object["spec"].(map[string]any)
+	before := r.spec("web")
 	sizes, end := r.sizes()
 	admitted := 0
 	slow := func(ctx context.Context, _ rollout.Instance) error {
@@ -197,14 +207,13 @@ func TestRollOvershoot(t *testing.T) {
 	calls := p.Calls()
 	for _, n := range []int{1, 3, 4} {
 		r.roll(p, two, n, slow)
-		d := r.get("apps/v1", "Deployment", "web")
-		if paused, _, _ := unstructured.NestedBool(d.Object, "spec", "paused"); paused != (n < 4) {
+		if paused := r.spec("web")["paused"] == true; paused != (n < 4) {
 			t.Errorf("after %d of 4 pods, paused is %t", n, paused)
 		}
 	}
 	end()
 	t.Logf("a roll of 4 pods in 3 batches took %d requests", p.Calls()-calls)
-	after := r.get("apps/v1", "Deployment", "web").Object["spec"].(map[string]any)
+	after := r.spec("web")
 	delete(before, "template")
 	delete(after, "template")
 	if diff := cmp.Diff(before, after); diff != "" {
@@ -239,7 +248,10 @@ func (r *rolled) sizes() (seen func() map[string]size, end func()) {
 			for _, n := range now {
 				total += n
 			}
-			side, _, _ := unstructured.NestedString(set.Object, "spec", "template", "metadata", "labels", "gapless.dev/side")
+			side, _, err := unstructured.NestedString(set.Object, "spec", "template", "metadata", "labels", "gapless.dev/side")
+			if err != nil {
+				r.Error(err)
+			}
 			s := most[set.GetName()]
 			most[set.GetName()] = size{rollout.Side(side), max(s.wanted, now[set.GetName()]), max(s.total, total)}
 			mu.Unlock()

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -41,8 +42,7 @@ func settingsOf(o *unstructured.Unstructured) settings {
 	if isBraked(o) {
 		return settings{strategyField: rollingBy("25%", "25%"), deadlineField: deadlineDefault}
 	}
-	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
-	s := settings{}
+	spec, s := specIn(o), settings{}
 	for _, field := range []string{strategyField, minReadyField, deadlineField} {
 		if value, has := spec[field]; has {
 			s[field] = value
@@ -52,8 +52,7 @@ func settingsOf(o *unstructured.Unstructured) settings {
 }
 
 func isBraked(o *unstructured.Unstructured) bool {
-	seconds, _, _ := unstructured.NestedInt64(o.Object, "spec", minReadyField)
-	return seconds == brake
+	return specIn(o)[minReadyField] == int64(brake)
 }
 
 func rollingBy(surge, unavailable any) map[string]any {
@@ -64,11 +63,9 @@ func rollingBy(surge, unavailable any) map[string]any {
 // own; changed is false where it has them.
 func (s settings) under(o *unstructured.Unstructured, template map[string]any, to setting) (set *unstructured.Unstructured, changed bool) {
 	set = o.DeepCopy()
-	spec, _, _ := unstructured.NestedMap(set.Object, "spec")
+	spec := specIn(set)
 	delete(spec, minReadyField)
-	for field, value := range s {
-		spec[field] = value
-	}
+	maps.Copy(spec, s)
 	switch to.pace {
 	case own:
 	case quick:
@@ -81,8 +78,11 @@ func (s settings) under(o *unstructured.Unstructured, template map[string]any, t
 	if delete(spec, "paused"); to.paused {
 		spec["paused"] = true
 	}
-	was, _, _ := unstructured.NestedMap(o.Object, "spec")
-	unstructured.RemoveNestedField(was, "template", "metadata", "labels", hashLabel)
-	set.Object["spec"] = spec
-	return set, !reflect.DeepEqual(was, spec)
+	return set, !reflect.DeepEqual(specIn(o), spec)
+}
+
+// specIn is an object's own specification, not a copy.
+func specIn(o *unstructured.Unstructured) map[string]any {
+	spec, _ := o.Object["spec"].(map[string]any)
+	return spec
 }
