@@ -70,6 +70,7 @@ test: ## vet, then run all tests, with the race detector where it tells somethin
 	go run ./scripts/downloads
 	@scripts/need systemd-analyze=systemd || echo "test: the systemd units and a real activated socket are not tried" >&2
 	@scripts/need pgbouncer=pgbouncer || echo "test: a real pooler is not tried" >&2
+	@scripts/need prometheus=prometheus || echo "test: a real Prometheus is not tried" >&2
 	go test -timeout 8m $(PURE) $(BOTH)
 	go test -short -timeout 8m $(LIVES)
 	race=$$(scripts/race) && rest=$$(go list $(PACKAGES) | grep -vxF "$$(go list $(PURE) $(LIVES))") && \

@@ -51,6 +51,9 @@ func (i *inspector) indexable(ctx context.Context, what string, index change.Cre
 	if err := i.nameFree(ctx, what, ix); err != nil {
 		return err
 	}
+	if err := i.mayIndex(ctx, what); err != nil {
+		return err
+	}
 	if i.t.kind == "p" {
 		if err := i.partitions(ctx, what, ix); err != nil {
 			return err
@@ -60,6 +63,43 @@ func (i *inspector) indexable(ctx context.Context, what string, index change.Cre
 		return nil
 	}
 	return i.foresee(ctx, what, func(ctx context.Context) (offenders, error) { return i.s.duplicates(ctx, i.t, ix) })
+}
+
+// mayIndex refuses where the role may make nothing in the table's schema: the
+// table's owner may do all else, but an index stands in the schema.
+func (i *inspector) mayIndex(ctx context.Context, what string) error {
+	may, err := i.s.mayIndex(ctx, i.t)
+	if err == nil && !may {
+		i.refuse("%s: the role may not create anything in schema %s, where the index would be", what, ident(i.t.schema))
+	}
+	return err
+}
+
+func (s *session) mayIndex(ctx context.Context, t table) (may bool, err error) {
+	if err := s.QueryRow(ctx, `select has_schema_privilege($1, 'create')`, t.schema).Scan(&may); err != nil {
+		return false, fmt.Errorf("look up privileges: %w", err)
+	}
+	return may, nil
+}
+
+// unindexable refuses the way back of contract while the role may not build the
+// indexes again.
+func (w work) unindexable(ctx context.Context) error {
+	t, there, err := tableOf(ctx, w.s, w.change)
+	if err != nil || !there {
+		return err
+	}
+	var needed bool
+	err = w.s.QueryRow(ctx, `select exists (select from gapless.archived_definition
+		where change = $1 and (kind = 'index' or kind = 'constraint' and definition ~ '^(CREATE UNIQUE INDEX|UNIQUE) '))`, w.change.ID).Scan(&needed)
+	if err != nil {
+		return fmt.Errorf("look for archived indexes: %w", err)
+	}
+	if may, err := w.s.mayIndex(ctx, t); err != nil || may || !needed {
+		return err
+	}
+	return w.refused(fmt.Sprintf("grant create on schema %s to the role, then run restore again", ident(t.schema)),
+		"the role may not create anything in schema %s, where the indexes were that contract dropped", ident(t.schema))
 }
 
 // named tells whether all columns of an index are there now; what it indexes by

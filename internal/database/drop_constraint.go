@@ -82,6 +82,11 @@ func (i *inspector) droppedUnique(ctx context.Context, what string, there constr
 	if i.expands(o) && i.t.kind == "p" {
 		i.refuse("%s: table %s is partitioned, and its partitions' indexes could not be built again under their names; move it to contract", what, i.t.ident())
 	}
+	if i.expands(o) { // it must have a way back
+		if err := i.mayIndex(ctx, what); err != nil {
+			return err
+		}
+	}
 	i.warn("%s: a statement whose ON CONFLICT names it, or its columns, fails from then on", what)
 	return i.indexNeeded(ctx, what, there.index)
 }

@@ -161,6 +161,7 @@ const (
 	raiseException       = "P0001"
 	duplicateObject      = "42710"
 	undefinedTable       = "42P01"
+	undefinedColumn      = "42703"
 
 	insufficientPrivilege = "42501"
 )

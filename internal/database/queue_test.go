@@ -32,7 +32,7 @@ func (s *stage) staggered(t *testing.T, lock string, tables ...string) (ended fu
 			t.Fatal(err)
 		}
 		holding.Go(func() {
-			time.Sleep(queueTimeout * 4 / 5 * time.Duration(n+1))
+			pause(t.Context(), queueTimeout*4/5*time.Duration(n+1))
 			if _, err := conn.Exec(context.Background(), "rollback"); err != nil {
 				t.Error(err)
 			}

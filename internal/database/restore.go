@@ -88,6 +88,11 @@ func (w work) turnBack(ctx context.Context) (change.Evidence, error) {
 	if len(reasons) > 0 {
 		return e, &RefusedError{Change: w.change.ID, Reasons: reasons, Remedy: "bring the old form back by a change of its own"}
 	}
+	for _, in := range []func(context.Context) error{w.unindexable, w.obstructed} {
+		if err := in(ctx); err != nil {
+			return e, err
+		}
+	}
 	return e, pgx.BeginFunc(ctx, w.s.Conn, func(tx pgx.Tx) error {
 		// What an earlier way back noted is not done now.
 		if err := w.forgetSteps(ctx, tx, change.RestoreSteps(w.change)); err != nil {

@@ -111,7 +111,30 @@ func (w work) make(ctx context.Context, tx pgx.Tx, t table, statements []string,
 			return err
 		}
 	}
-	return nil
+	return w.cloneable(ctx, tx, t, triggers)
+}
+
+// cloneable lets those who own partitioned tables go on making partitions: each
+// gets the triggers of its parent, for which PostgreSQL asks whether its owner
+// may execute their functions.
+func (w work) cloneable(ctx context.Context, tx pgx.Tx, t table, triggers []trigger) error {
+	grants, err := lines(ctx, tx, "look who owns "+t.ident(), `
+		select distinct format('grant execute on function %s to %I', g.tgfoid::regprocedure, pg_get_userbyid(c.relowner))
+		from pg_partition_tree($1::oid::regclass) p join pg_class c on c.oid = p.relid and c.relkind = 'p'
+		join pg_trigger g on g.tgrelid = $1 and g.tgname = any($2) and g.tgtype & 1 = 1 join pg_proc f on f.oid = g.tgfoid
+		where c.relowner <> f.proowner order by 1`, t.oid, triggerNames(triggers))
+	if err != nil {
+		return err
+	}
+	return w.runAll(ctx, tx, grants...)
+}
+
+func triggerNames(triggers []trigger) []string {
+	names := make([]string, len(triggers))
+	for i, g := range triggers {
+		names[i] = g.name
+	}
+	return names
 }
 
 // always has the clones of a trigger on partitions fire for everyone, too:
@@ -138,15 +161,11 @@ func (w work) always(ctx context.Context, tx pgx.Tx, t table, name string) error
 // triggersThere counts those that are on the table and fire always, and on each
 // of its partitions.
 func (s *session) triggersThere(ctx context.Context, t table, triggers []trigger) (n int, err error) {
-	names := make([]string, len(triggers))
-	for i, g := range triggers {
-		names[i] = g.name
-	}
 	err = s.QueryRow(ctx, `
 		select count(*) from pg_trigger g where g.tgrelid = $1 and g.tgname = any($2) and g.tgenabled = 'A'
 		  and (g.tgtype & 1 = 0 or not exists (select from pg_partition_tree($1::oid::regclass) p where p.relid <> $1
 		    and not exists (select from pg_trigger k where k.tgrelid = p.relid and k.tgname = g.tgname and k.tgenabled = 'A')))`,
-		t.oid, names).Scan(&n)
+		t.oid, triggerNames(triggers)).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("look for the triggers of %s: %w", t.ident(), err)
 	}

@@ -185,6 +185,10 @@ func (u *uninstaller) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	statistics, err := names(ctx, u.tx, `select stxname::text from pg_statistic_ext where stxnamespace = 'gapless'::regnamespace order by 1`)
+	if err != nil {
+		return err
+	}
 	into := ident(u.kept)
 	statements := []string{
 		"create schema " + into,
@@ -193,9 +197,20 @@ func (u *uninstaller) keep(ctx context.Context) error {
 	for _, name := range moved {
 		statements = append(statements, fmt.Sprintf("alter table %s set schema %s", own(name), into))
 	}
+	for _, name := range statistics { // a table's do not follow it
+		statements = append(statements, fmt.Sprintf("alter statistics %s set schema %s", own(name), into))
+	}
 	for _, statement := range statements {
 		if _, err := u.tx.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	// What makes a dropped table again names it where it is.
+	for _, name := range slices.Concat(moved, statistics) {
+		_, err := u.tx.Exec(ctx, fmt.Sprintf(`update %s.archived_definition set definition =
+			replace(replace(definition, $1, $2), 'gapless.' || quote_ident($3), $2) where kind = 'table'`, into), own(name), pgx.Identifier{u.kept, name}.Sanitize(), name)
+		if err != nil {
+			return fmt.Errorf("keep how dropped tables are made again: %w", err)
 		}
 	}
 	for _, name := range moved {

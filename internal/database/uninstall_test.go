@@ -74,3 +74,30 @@ func TestUninstallOfOneService(t *testing.T) {
 		t.Fatalf("%+v, %v", removed, err)
 	}
 }
+
+// What was archived of a table that was dropped makes it again after an
+// uninstall, too, by hand.
+func TestADroppedTableComesBackByHandAfterAnUninstall(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, database.Options{})
+	s.db = s.of(t, "address-book")
+	s.exec(t, `create table person (id serial primary key, name text, city text);
+		create index by_name on person (name); create statistics "name's city" on name, city from person;
+		insert into person (name, city) values ('a', 'gapless.kept')`)
+	before := s.dump(t)
+	c := parse(t, "0001-person", "name: x\ntable: person\nquiet_for: 0s\ncontract:\n  - drop_table: true\n")
+	s.expand(t, c)
+	s.contract(t, c)
+	removed, err := s.db.Uninstall(t.Context(), "", false)
+	if err != nil {
+		t.Fatalf("%v (%s)", err, rollout.HintOf(err))
+	}
+	s.exec(t, one[string](t, s, `select definition from `+removed.Kept+`.archived_definition where kind = 'table'`))
+	if n := one[int](t, s, `select count(*) from person`); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	s.exec(t, `drop schema `+removed.Kept+` cascade`)
+	if after := s.dump(t); after != before {
+		t.Errorf("it is another:\n%s\n%s", before, after)
+	}
+}

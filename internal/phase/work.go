@@ -263,6 +263,9 @@ func (s *session) prepareOpening(file rollout.File, f files) error {
 	if s.in.Spec, err = cfg.Spec(id); err != nil {
 		return err
 	}
+	if s.in.Spec.Instances == 0 {
+		s.in.Spec.Instances = strength(s.in.Seen)
+	}
 	intent := config.Intent(file.Data, f.own, cfg.Target.String())
 	o := rollout.Opened{
 		Candidate: s.in.Spec.Revision, Strategy: cfg.Strategy.Kind(), Target: cfg.Target.String(), Spec: s.in.Spec,
@@ -278,6 +281,15 @@ func (s *session) prepareOpening(file rollout.File, f files) error {
 	}
 	s.in.Opening = o
 	return nil
+}
+
+// strength is how many instances stable has, for a target that says of none how
+// many there are to be; 1 where nothing was released yet.
+func strength(seen rollout.Observation) int {
+	if m := seen.Mark; m != nil && seen.Sides[m.StableSide].Desired > 0 {
+		return seen.Sides[m.StableSide].Desired
+	}
+	return 1
 }
 
 // gatesBefore are those that the last settled rollout left in force.

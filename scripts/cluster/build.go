@@ -21,12 +21,15 @@ import (
 // foreign is a module whose programs are not ours: built once, then cached by
 // what the module's files say.
 type foreign struct {
-	dir   string // of the module
-	build func(ctx context.Context, dir, into string) error
+	name     string
+	dir      string // of the module
+	packages string // with the programs
+	build    func(ctx context.Context, dir, into string) error
 }
 
 func kubernetes() foreign {
-	return foreign{dir: "test/cluster", build: func(ctx context.Context, dir, into string) error {
+	const all = "./..."
+	return foreign{name: "kubernetes", dir: "test/cluster", packages: all, build: func(ctx context.Context, dir, into string) error {
 		version, err := output(ctx, dir, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 		if err != nil {
 			return err
@@ -38,13 +41,14 @@ func kubernetes() foreign {
 		for name, value := range map[string]string{"Version": version, "Major": major, "Minor": minor, "TreeState": "clean"} {
 			fmt.Fprintf(&flags, " -X k8s.io/component-base/version.git%s=%s", name, value)
 		}
-		return goBuild(ctx, dir, into+"/", flags.String(), "./...")
+		return goBuild(ctx, dir, into+"/", flags.String(), all)
 	}}
 }
 
 func gateway() foreign {
-	return foreign{dir: "test/cluster/gateway", build: func(ctx context.Context, dir, into string) error {
-		if err := goBuild(ctx, dir, into+"/", "-s -w", "github.com/traefik/traefik/v3/cmd/traefik"); err != nil {
+	const traefik = "github.com/traefik/traefik/v3/cmd/traefik"
+	return foreign{name: "gateway", dir: "test/cluster/gateway", packages: traefik, build: func(ctx context.Context, dir, into string) error {
+		if err := goBuild(ctx, dir, into+"/", "-s -w", traefik); err != nil {
 			return err
 		}
 		api, err := output(ctx, dir, "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
@@ -62,15 +66,25 @@ func (f foreign) cached(ctx context.Context, root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := "cluster-" + filepath.Base(f.dir) + "-" + hash[:12]
-	return npmtest.Cached(name, func(into string) error {
-		progress("building %s, which takes minutes: downloading its modules", f.dir)
-		if _, err := output(ctx, dir, "go", "mod", "download"); err != nil {
-			return &MissingError{err.Error()}
+	return npmtest.Cached("cluster-"+f.name+"-"+hash[:12], func(into string) error {
+		progress("building the %s of %s, which takes minutes", f.name, f.dir)
+		// Without a network this fails, not the build.
+		if _, err := output(ctx, dir, "go", "list", "-deps", f.packages); err != nil {
+			return unreachable(err)
 		}
-		progress("building %s", f.dir)
 		return f.build(ctx, dir, into)
 	})
+}
+
+// unreachable tells a proxy that does not answer, which is nobody's fault here,
+// from a fault in our modules.
+func unreachable(err error) error {
+	for _, sign := range []string{"dial tcp", "lookup disabled", "reading http", `Get "http`} {
+		if strings.Contains(err.Error(), sign) {
+			return &MissingError{"modules cannot be downloaded: " + err.Error()}
+		}
+	}
+	return err
 }
 
 // hashModule is over what a module's programs are made from, without those of

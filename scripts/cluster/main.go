@@ -50,7 +50,11 @@ func run(ctx context.Context, args []string) error {
 	case command == "run" && len(rest) > 1 && rest[0] == "--":
 		return enter(rest[1:])
 	case command == "status" && len(rest) == 0:
-		return status()
+		if err := status(); err != nil {
+			return err
+		}
+		progress("it is up")
+		return nil
 	case command == "down" && len(rest) == 0:
 		return down(ctx)
 	default:

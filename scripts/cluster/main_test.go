@@ -53,6 +53,23 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// TestUnreachable shows what skips the tests and what fails them.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	for text, skips := range map[string]bool{
+		`Get "https://proxy.golang.org/a": dial tcp: lookup proxy.golang.org: no such host`: true,
+		"module lookup disabled by GOPROXY=off":                                             true,
+		"reading https://proxy.golang.org/a: 502 Bad Gateway":                               true,
+		"missing go.sum entry for module providing package a":                               false,
+		"verifying a: checksum mismatch":                                                    false,
+	} {
+		err := unreachable(errors.New(text))
+		if _, missing := errors.AsType[*MissingError](err); missing != skips {
+			t.Errorf("%q skips: %t, want %t", text, missing, skips)
+		}
+	}
+}
+
 // TestPack reads an archive as a container runtime does.
 func TestPack(t *testing.T) {
 	t.Parallel()

@@ -119,7 +119,7 @@ func passages(in rollout.Window, of []rollout.Revision) rollout.Window {
 	if len(of) == 1 {
 		seen.Weight = rollout.Full - seen.Weight
 		in.Passed = []rollout.Passage{seen}
-		if seen.Since.After(in.Since) {
+		if seen.Since.After(in.Since) && seen.Since.Before(in.Seen.At) { // at it: nobody noted when
 			in.Since = seen.Since
 		}
 		return in
