@@ -80,10 +80,10 @@ func newCluster(access *rest.Config, namespace string, clock Clock) (*cluster, e
 	c := &cluster{namespace: namespace, clock: clock}
 	config := rest.CopyConfig(access)
 	config.UserAgent, config.WarningHandler = "gapless", rest.NoWarnings{}
-	if config.QPS == 0 { // else five requests a second; the server says by itself when it is too much
-		config.QPS = -1
-	}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counting{c, next} })
+	if config.QPS == 0 {
+		config.QPS, config.Burst = 50, 100 // the default of 5 would make a look take a second
+	}
 	var err error
 	if c.api, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("reach the cluster: %w", err)

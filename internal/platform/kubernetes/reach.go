@@ -30,7 +30,7 @@ func (p *Platform) Reach(ctx context.Context, instance rollout.Instance) (http.R
 	if err != nil {
 		return nil, fmt.Errorf("pod %s/%s: %w", p.cluster.namespace, instance.Name, err)
 	}
-	base, err := url.Parse(p.cluster.host)
+	base, err := url.Parse(p.cluster.host + "/")
 	if err != nil {
 		return nil, fmt.Errorf("reach pod %s: %w", instance.Name, err)
 	}

@@ -221,10 +221,29 @@ func (r *roll) begin(ctx context.Context, w world) error {
 		}
 		h.doing, h.rolling = r.doing, &next
 	})
-	if err == nil {
-		r.head, r.begun = h, true
+	if err != nil {
+		return err
 	}
-	return err
+	r.head = h
+	if err := r.widen(ctx); err != nil {
+		return err
+	}
+	r.begun = true
+	return nil
+}
+
+// widen has the Service select pods of both sides: those that are rolled change
+// sides.
+func (r *roll) widen(ctx context.Context) error {
+	name := r.platform.opts.Target.Service
+	if name == "" {
+		return nil
+	}
+	d := &duty{Platform: r.platform, head: r.head, doing: r.doing, begun: true}
+	return d.edit(ctx, services, name, func(object map[string]any) error {
+		delete(at(object, "spec", "selector"), sideLabel)
+		return nil
+	})
 }
 
 // finish notes what is in force now. Where all pods are replaced nothing is left

@@ -56,7 +56,7 @@ func newTwoSided(t *testing.T, strategy rollout.Strategy, route bool) *twoSided 
 	cluster := kubetest.Cluster(t)
 	w := &twoSided{Access: cluster, t: t, namespace: cluster.Namespace(t), strategy: strategy}
 	w.target = config.Kubernetes{Namespace: w.namespace, Deployment: "web", Service: "web", Image: "gapless.test/web:{revision}"}
-	web := kubetest.Web{PreStop: 2 * time.Second}
+	web := kubetest.Web{PreStop: time.Second}
 	if route {
 		w.host, w.target.Route = w.namespace+".test", "web"
 		web.Host = w.host
@@ -88,8 +88,7 @@ func (w *twoSided) stage() *platformtest.Stage {
 // sidesAlone hides that the platform can roll too.
 type sidesAlone struct{ phase.Sides }
 
-// open gives a client that calls before and after around each request to the
-// API server.
+// open gives a client that calls before and after around each of its writes.
 func (w *twoSided) open(before, after func()) *kubernetes.Platform {
 	w.t.Helper()
 	access := rest.CopyConfig(w.Config)
@@ -117,6 +116,9 @@ type around struct {
 }
 
 func (a around) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Method == http.MethodGet {
+		return a.next.RoundTrip(request)
+	}
 	a.before()
 	response, err := a.next.RoundTrip(request)
 	a.after()

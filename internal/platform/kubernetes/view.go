@@ -76,12 +76,13 @@ func (t template) revision() (r rollout.Revision, err error) {
 type deployment struct {
 	Metadata meta `json:"metadata"`
 	Spec     struct {
-		Replicas     *int     `json:"replicas"`
-		Paused       bool     `json:"paused"`
-		Selector     selector `json:"selector"`
-		Template     template `json:"template"`
-		HistoryLimit *int     `json:"revisionHistoryLimit"`
-		Strategy     struct {
+		Replicas        *int     `json:"replicas"`
+		Paused          bool     `json:"paused"`
+		Selector        selector `json:"selector"`
+		Template        template `json:"template"`
+		HistoryLimit    *int     `json:"revisionHistoryLimit"`
+		MinReadySeconds int64    `json:"minReadySeconds"`
+		Strategy        struct {
 			Type          string `json:"type"`
 			RollingUpdate struct {
 				MaxSurge       any `json:"maxSurge"`

@@ -25,6 +25,8 @@ func Sides(t *testing.T, fresh Fresh) {
 		{"what serves is not retired", testRetireRefused},
 		{"a retired side is gone and starts again from what was kept", testRetire},
 		{"a stale token is a conflict for every verb", testStale},
+		{"a shift or retirement that was cut short goes on when it is called again", testSidesSweep},
+		{"nothing is written once somebody has taken over", testSidesOwner},
 	}...))
 }
 
@@ -262,4 +264,115 @@ func testStale(st *stage) {
 	if after := st.observe(); after.Token != before.Token || after.Mark != nil || len(after.Sides) != 1 {
 		st.Errorf("the stale verbs left %+v", after)
 	}
+}
+
+// sidesVerbs go round: each has something to do when the one before is done.
+func (st *stage) sidesVerbs(two rollout.Spec) []func(context.Context, phase.Sides, rollout.Token) error {
+	to := func(split rollout.Split) func(context.Context, phase.Sides, rollout.Token) error {
+		return func(ctx context.Context, p phase.Sides, seen rollout.Token) error { return p.Shift(ctx, seen, split) }
+	}
+	verbs := []func(context.Context, phase.Sides, rollout.Token) error{
+		func(ctx context.Context, p phase.Sides, seen rollout.Token) error {
+			return p.Launch(ctx, seen, rollout.Green, two)
+		},
+		to(rollout.SplitTo(rollout.Green, rollout.Full)),
+		to(rollout.SplitTo(rollout.Blue, rollout.Full)),
+		func(ctx context.Context, p phase.Sides, seen rollout.Token) error {
+			_, err := p.Retire(ctx, seen, rollout.Green)
+			return err
+		},
+	}
+	if !st.WholeOnly {
+		verbs = slices.Insert(verbs, 1, to(rollout.SplitTo(rollout.Green, 500)))
+	}
+	return verbs
+}
+
+func testSidesSweep(st *stage) {
+	one, two := st.Good("v1", 1), st.Good("v2", 1)
+	st.launch(rollout.Blue, one)
+	st.shift(rollout.Blue, rollout.Full)
+	w := st.watched(1)
+	cuts := 0
+	for n, all := 1, false; !all; n++ {
+		all = true
+		for _, verb := range st.sidesVerbs(two) {
+			ctx, cancel := context.WithCancel(st.patient())
+			p, hook := st.hooked(n, cancel)
+			err := verb(ctx, capable[phase.Sides](st, p), st.token())
+			cancel()
+			if !hook.reached() {
+				st.must(err)
+				continue
+			}
+			cuts++
+			all = false
+			for range attempts { // what was cut short may still be on its way
+				if err = verb(st.patient(), st.sides(), st.token()); !errors.Is(err, rollout.ErrConflict) {
+					break
+				}
+			}
+			st.must(err)
+		}
+		if sides := st.observe().Sides; len(sides) != 1 || sides[rollout.Blue].Ready != 1 {
+			st.Errorf("after a round cut short at call %d: %+v", n, sides)
+		}
+		if n > most {
+			st.Fatal("it does not come to an end")
+		}
+	}
+	w.end()
+	st.answers(one.Revision)
+	if cuts == 0 {
+		st.Error("nothing was ever cut short")
+	}
+}
+
+func testSidesOwner(st *stage) {
+	one, two := st.Good("v1", 1), st.Good("v2", 1)
+	st.launch(rollout.Blue, one)
+	st.shift(rollout.Blue, rollout.Full)
+	epoch, first := 0, st.token()
+	for n, all := 1, false; !all; n += 2 { // before each call
+		all = true
+		for i, verb := range st.sidesVerbs(two) {
+			var left rollout.Token
+			p, hook := st.hooked(n, func() { left = st.takeOver(&epoch) })
+			err := verb(st.patient(), capable[phase.Sides](st, p), st.token())
+			if !hook.reached() {
+				st.must(err)
+				continue
+			}
+			all = false
+			if err != nil && !errors.Is(err, rollout.ErrConflict) {
+				st.Errorf("verb %d, taken over before call %d: %v, want ErrConflict", i, (n+1)/2, err)
+			}
+			if now := st.token(); now != left {
+				st.Errorf("verb %d, taken over before call %d, wrote on: the token is %s, was %s", i, (n+1)/2, now, left)
+			}
+			st.must(verb(st.patient(), st.sides(), st.token()))
+		}
+	}
+	if epoch == 0 || st.token() == first {
+		st.Error("nobody ever took over")
+	}
+}
+
+// takeOver claims the platform as a rollback does, and tells the token then.
+func (st *stage) takeOver(epoch *int) rollout.Token {
+	seen, err := st.Platform.Observe(st.patient())
+	if err != nil {
+		st.Error(err)
+	}
+	*epoch++
+	m := mark(*epoch, "them", seen)
+	m.Back = nil
+	if err := st.Platform.Claim(st.patient(), seen.Token, m); err != nil {
+		st.Error(err)
+	}
+	after, err := st.Platform.Observe(st.patient())
+	if err != nil {
+		st.Error(err)
+	}
+	return after.Token
 }
