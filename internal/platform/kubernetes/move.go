@@ -9,7 +9,8 @@ package kubernetes
 //	old pods that stay = replicas - maxUnavailable
 //	pods in all        = replicas + maxSurge
 //
-// So there is never more than one new pod that nobody has let in yet.
+// So there is never more than one new pod that nobody has let in yet, and pausing
+// the Deployment, which it is between two steps, is never too late.
 
 // brake is the minReadySeconds of a Deployment while it is rolled: a year.
 const brake = 365 * 24 * 60 * 60
@@ -29,6 +30,7 @@ type counts struct {
 	replicas int // the Deployment's
 	others   int // pods wanted of the revision that is replaced
 	wanted   int // pods wanted of the one that replaces it
+	spoilt   int // pods wanted of a third one, which came to nothing
 	ready    int // of these
 	admitted int // of these
 	leaving  bool
@@ -67,9 +69,7 @@ func (g goal) next(c counts) (s setting, reached bool) {
 		}
 		return c.hold(c.others, c.wanted, g.of), false
 	case c.admitted >= g.pods && c.wanted <= g.pods && c.others <= keep(g.former, c.admitted, g.of):
-		s := c.hold(c.others, c.wanted, c.replicas)
-		s.paused = true
-		return s, true
+		return c.hold(c.others, c.wanted, c.replicas), true
 	}
 	stay := min(c.others, max(keep(g.former, c.admitted, g.of), c.others-max(c.wanted, 1)))
 	return c.hold(stay, max(c.wanted, min(c.admitted+1, g.pods)), c.replicas), false
@@ -77,14 +77,20 @@ func (g goal) next(c counts) (s setting, reached bool) {
 
 // hold is the setting under which so many others stay beside so many new ones.
 // Where the number of replicas does not allow of it, that number is changed
-// first, in a way that changes no pod.
+// first, in a way that changes no pod. Once they are so many the Deployment is
+// paused: people see it, and nobody's undo or restart is in the way. It must not
+// be before: a paused controller divides pods that are too many or too few as
+// it likes.
 func (c counts) hold(others, wanted, replicas int) setting {
-	least, most := max(others, wanted), others+wanted
-	if r := between(least, replicas, most); r == c.replicas {
-		return setting{pace: braked, replicas: r, surge: most - r, unavailable: r - others}
+	r := between(max(others, wanted), replicas, others+wanted)
+	if r != c.replicas {
+		others, wanted = c.others, c.wanted
+		r = between(max(others, wanted), r, others+wanted)
 	}
-	r := between(max(c.others, c.wanted), between(least, replicas, most), c.others+c.wanted)
-	return setting{pace: braked, replicas: r, surge: c.others + c.wanted - r, unavailable: r - c.others}
+	return setting{
+		pace: braked, replicas: r, surge: others + wanted - r, unavailable: r - others,
+		paused: c.others == others && c.wanted == wanted && c.spoilt == 0,
+	}
 }
 
 func between(least, n, most int) int { return min(max(least, n), most) }

@@ -96,7 +96,7 @@ func rollTo(t *rapid.T, k *controller, g goal) {
 	admitted := k.ready
 	steps := 0
 	for ; steps < 400; steps++ {
-		set, reached := g.next(counts{k.set.replicas, k.olds, k.news, k.ready, admitted, false})
+		set, reached := g.next(counts{replicas: k.set.replicas, others: k.olds, wanted: k.news, ready: k.ready, admitted: admitted})
 		if set != k.set {
 			k.set = set
 		} else if reached {
@@ -126,7 +126,7 @@ func rollTo(t *rapid.T, k *controller, g goal) {
 
 func back(t *rapid.T, k *controller, g goal, least int) {
 	for range 400 {
-		set, reached := g.next(counts{k.set.replicas, k.olds, k.news, k.ready, k.ready, false})
+		set, reached := g.next(counts{replicas: k.set.replicas, others: k.olds, wanted: k.news, ready: k.ready, admitted: k.ready})
 		if set == k.set && reached {
 			return
 		}

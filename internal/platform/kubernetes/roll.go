@@ -162,6 +162,8 @@ func (r *roll) counts(w world) counts {
 		c.leaving = c.leaving || len(podsOf(w.pods, other)) > 0
 		if r.platform.sideOf(other) != r.side || r.back {
 			c.others += other.replicas()
+		} else {
+			c.spoilt += other.replicas()
 		}
 	}
 	for _, one := range r.ours(w) {
