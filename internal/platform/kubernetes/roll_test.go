@@ -102,7 +102,13 @@ func (r *rolled) spec(name string) map[string]any {
 }
 
 // open gives a client that calls before and after around each of its writes.
-func (r *rolled) open(before, after func()) *reaching {
+func (r *rolled) open(before, after func()) *kubernetes.Platform {
+	r.Helper()
+	return r.openWith(1, before, after)
+}
+
+// openWith does so where the file names a number of pods, or none.
+func (r *rolled) openWith(replicas int, before, after func()) *kubernetes.Platform {
 	r.Helper()
 	access := rest.CopyConfig(r.Config)
 	if before != nil {
@@ -111,13 +117,13 @@ func (r *rolled) open(before, after func()) *reaching {
 	p, err := kubernetes.New(access, kubernetes.Options{
 		Service: "shop", Strategy: rollout.Rolling, Traffic: true, Drain: 5 * time.Second, Clock: phase.SystemClock{},
 		Target: config.Kubernetes{
-			Namespace: r.namespace, Deployment: "web", Service: "web", Image: "gapless.test/web:{revision}", Replicas: 1,
+			Namespace: r.namespace, Deployment: "web", Service: "web", Image: "gapless.test/web:{revision}", Replicas: replicas,
 		},
 	})
 	if err != nil {
 		r.Fatal(err)
 	}
-	return &reaching{p}
+	return p
 }
 
 type writing struct {
@@ -133,20 +139,6 @@ func (w writing) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := w.next.RoundTrip(request)
 	w.after()
 	return response, err
-}
-
-type reaching struct{ *kubernetes.Platform }
-
-func (reaching) Reach(_ context.Context, i rollout.Instance) (http.RoundTripper, error) {
-	return podAt(i.Address), nil
-}
-
-type podAt string
-
-func (p podAt) RoundTrip(request *http.Request) (*http.Response, error) {
-	request = request.Clone(request.Context())
-	request.URL.Scheme, request.URL.Host = "http", string(p)+":8080"
-	return http.DefaultTransport.RoundTrip(request)
 }
 
 // asking gives a client that opens a connection for each request, so that it
@@ -171,7 +163,7 @@ func asking(t testing.TB, address string) func(context.Context) (string, error) 
 	}
 }
 
-func (r *rolled) roll(p *reaching, to rollout.Spec, n int, admit func(context.Context, rollout.Instance) error) {
+func (r *rolled) roll(p *kubernetes.Platform, to rollout.Spec, n int, admit func(context.Context, rollout.Instance) error) {
 	r.Helper()
 	seen, err := p.Observe(r.Context())
 	if err == nil {
@@ -265,4 +257,62 @@ func (r *rolled) sizes() (seen func() map[string]size, end func()) {
 			watcher.Stop()
 			done.Wait()
 		}
+}
+
+// TestRollScaled changes the number of pods while they are rolled, as an
+// autoscaler does: the shares stay, and nobody scales it back.
+func TestRollScaled(t *testing.T) {
+	t.Parallel()
+	r := newRolled(t, 0)
+	p := r.openWith(0, nil, nil)
+	one, two := specOf(t, "v1", "v1", 2), specOf(t, "v2", "v2", 2)
+	r.roll(p, one, 2, nil)
+	r.roll(p, two, 1, nil)
+	half := rollout.SplitTo(rollout.Green, rollout.Full/2)
+	is := func(split rollout.Split, blue, green int) {
+		t.Helper()
+		kubetest.Eventually(t, func(ctx context.Context) error {
+			seen, err := p.Observe(ctx)
+			if err == nil && (seen.Split != split || seen.Sides["blue"].Ready != blue || seen.Sides["green"].Ready != green) {
+				err = fmt.Errorf("observed is %+v at %+v, want %d blue and %d green", seen.Sides, seen.Split, blue, green)
+			}
+			return err
+		})
+	}
+	is(half, 1, 1)
+	r.patch(`{"spec":{"replicas":4}}`)
+	is(half, 2, 2)
+	r.roll(p, two, 2, nil)
+	is(rollout.SplitTo(rollout.Green, rollout.Full), 0, 4)
+	r.patch(`{"spec":{"replicas":3}}`)
+	r.roll(p, rollout.Spec{Revision: one.Revision}, 2, nil)
+	is(rollout.SplitTo(rollout.Blue, rollout.Full), 3, 0)
+}
+
+// TestRollRefused tells what keeps a Deployment from being rolled, and leaves it
+// as it is.
+func TestRollRefused(t *testing.T) {
+	t.Parallel()
+	r := newRolled(t, 0)
+	p := r.open(nil, nil)
+	for patch, want := range map[string]string{
+		`{"spec":{"paused":true}}`:                                       "somebody has paused it",
+		`{"spec":{"revisionHistoryLimit":0}}`:                            "its revisionHistoryLimit is 0",
+		`{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}`: "its strategy is Recreate",
+	} {
+		before := r.spec("web")
+		r.patch(patch)
+		seen, err := p.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = p.Roll(t.Context(), seen.Token, specOf(t, "v1", "v1", 2), 2, nil); err == nil || !strings.Contains(err.Error(), want) || rollout.HintOf(err) == "" {
+			t.Errorf("rolled with %v, want %q and a hint", err, want)
+		}
+		put := r.get("apps/v1", "Deployment", "web")
+		put.Object["spec"] = before
+		if _, err := r.In(r.namespace, "apps/v1", "Deployment").Update(t.Context(), put, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
