@@ -32,7 +32,7 @@ BOTH := ./internal/phase ./internal/store/artifact
 LIVES := ./internal/lifecycletest
 
 # What is tested on a real Kubernetes.
-ON_KUBERNETES := ./internal/kubetest
+ON_KUBERNETES := ./internal/kubetest ./internal/meter/kubernetes ./internal/meter/prometheus
 
 # A new version of the linter: change this number, run "make lint".
 GOLANGCI_VERSION := v2.15.0
@@ -86,6 +86,7 @@ test-postgres-all: test-postgres ## the same on PostgreSQL 14 to 18
 .PHONY: test-kubernetes
 test-kubernetes: ## on a real one-node Kubernetes, as root; builds it at the first time (minutes)
 	@go build -o bin/cluster ./scripts/cluster
+	@scripts/need prometheus=prometheus || echo "test: a real Prometheus is not tried" >&2
 	FLAGS='$(FLAGS)' scripts/test-kubernetes bin/cluster $(ON_KUBERNETES)
 
 .PHONY: lint

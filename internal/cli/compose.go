@@ -79,11 +79,8 @@ func (env *environment) compose() (*release, error) {
 // platform gives the place that the service runs in, and what counts its
 // requests.
 func (env *environment) platform(cfg *config.Config) (phase.Platform, phase.Meter, error) {
-	if cfg.Target.Local == nil {
-		return nil, nil, &inputError{
-			err:  fmt.Errorf("target %s cannot be released to yet", cfg.Target),
-			hint: "this build releases to target local; the config itself is right",
-		}
+	if cfg.Target.Kubernetes != nil {
+		return env.kubernetes(cfg)
 	}
 	client, err := env.agentClient(cfg.Target.Local)
 	if err != nil {

@@ -118,11 +118,14 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// warn tells of what keeps nothing from going on.
+func (o *output) warn(text string) { o.say("warning: " + text + "\n") }
+
 // event shows what a phase does.
 func (o *output) event(e phase.Event) {
 	switch {
 	case e.Warning != "":
-		o.say("warning: " + e.Warning + "\n")
+		o.warn(e.Warning)
 	case e.Progress != nil:
 		o.progress(*e.Progress)
 	case e.Step != nil:

@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"bytes"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +114,28 @@ func meter(t *rapid.T) *config.Meter {
 		}
 	}
 	return &config.Meter{Prometheus: p}
+}
+
+// TestTheGuidesMetersAreRead: what the guide shows can be copied.
+func TestTheGuidesMetersAreRead(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guides/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(guide), "```yaml\n")[1:]
+	for _, block := range blocks {
+		text, _, _ := strings.Cut(block, "```")
+		if text = "service: a\nstrategy: {canary: {}}\n" + text; !strings.Contains(text, "target:") {
+			text = cluster + text[strings.Index(text, "meter:"):]
+		}
+		c, err := config.Parse("f", []byte(text))
+		if err != nil || c.Meter == nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+	if len(blocks) < 2 {
+		t.Errorf("the guide has %d examples", len(blocks))
+	}
 }
 
 func TestASelectorIsAMetricWithMatchers(t *testing.T) {

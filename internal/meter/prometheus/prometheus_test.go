@@ -93,7 +93,7 @@ func TestEveryKindOfCounterIsReadAsItCounted(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
 	e.serve(rollout.Blue, counts{well: 500, failed: 50, slow: 50}) // long before
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	e.scraped(t, 3)
 	since := time.Now()
 	e.scraped(t, 2)
@@ -211,7 +211,7 @@ func TestAGapIsAbsent(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
 	e.serve(rollout.Blue, counts{well: 500})
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	e.scraped(t, 4)
 	since := time.Now()
 	e.scraped(t, 1)
@@ -249,7 +249,7 @@ func TestAGapIsAbsent(t *testing.T) {
 func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	e.scraped(t, 2)
 	since := time.Now()
 	for range 3 {
@@ -300,7 +300,7 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 func TestAPrometheusInTrouble(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t)
-	s := start(t, e)
+	s := start(t, e.Listener.Addr().String())
 	behind, err := url.Parse(s.url)
 	if err != nil {
 		t.Fatal(err)
@@ -335,6 +335,18 @@ func TestAPrometheusInTrouble(t *testing.T) {
 	refused.Store(1000)
 	told(t, ask(front.URL, "s3cret"), "answered 503 Service Unavailable: not now, ***", "overloaded")
 	refused.Store(0)
+	var sent atomic.Value
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent.Store(r.Header.Get("Authorization"))
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(elsewhere.Close)
+	away := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(away.Close)
+	told(t, ask(away.URL, "s3cret"), "answered 404 Not Found", "meter.prometheus.url")
+	if got := sent.Load(); got != "" {
+		t.Errorf("the token went elsewhere: %v", got)
+	}
 	told(t, ask(front.URL, "wrong"), "answered 401 Unauthorized: who are you", "token_env")
 	told(t, ask(s.url+"/elsewhere", ""), "answered 404 Not Found", "meter.prometheus.url")
 	s.stop()

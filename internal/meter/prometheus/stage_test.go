@@ -185,14 +185,14 @@ func (s spelling) write(b *strings.Builder, c counts) {
 	}
 }
 
-// server is a real Prometheus, run by hand, that scrapes e every second.
+// server is a real Prometheus, run by hand, that scrapes a target every second.
 type server struct {
 	url string
 	cmd *exec.Cmd
 	log *strings.Builder
 }
 
-func start(t *testing.T, e *exporter) *server {
+func start(t *testing.T, target string) *server {
 	t.Helper()
 	binary, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -201,7 +201,7 @@ func start(t *testing.T, e *exporter) *server {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yml")
 	text := "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n" +
-		"- {job_name: shop, static_configs: [{targets: ['" + e.Listener.Addr().String() + "']}]}\n"
+		"- {job_name: shop, static_configs: [{targets: ['" + target + "']}]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,12 @@ func podsOf(deployment string) string {
 	return regexp.QuoteMeta(deployment) + "-" + safe + "+-" + safe + "{5}"
 }
 
-// podsNamed matches these pods and no others.
+// podsNamed matches these pods and no others; without any it matches none, which
+// an empty expression would not.
 func podsNamed(instances []rollout.Instance) string {
+	if len(instances) == 0 {
+		return "-"
+	}
 	names := make([]string, len(instances))
 	for i, one := range instances {
 		names[i] = regexp.QuoteMeta(one.Name)

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -131,12 +130,6 @@ func (c *cluster) create(ctx context.Context, k kind, o *unstructured.Unstructur
 func (c *cluster) update(ctx context.Context, k kind, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	made, err := c.of(k).Update(ctx, o, metav1.UpdateOptions{FieldManager: fieldManager})
 	return made, c.told(ctx, "write", k, o.GetName(), err)
-}
-
-// patch merges a JSON object into an object, whoever wrote it since.
-func (c *cluster) patch(ctx context.Context, k kind, name string, merge []byte) (*unstructured.Unstructured, error) {
-	made, err := c.of(k).Patch(ctx, name, types.MergePatchType, merge, metav1.PatchOptions{FieldManager: fieldManager})
-	return made, c.told(ctx, "write", k, name, err)
 }
 
 // delete takes an object away; one that is not there is fine.

@@ -148,7 +148,7 @@ func below(object map[string]any, path ...string) map[string]any {
 
 // items are the objects in the list at key.
 func items(object map[string]any, key string) (all []map[string]any) {
-	list, _ := object[key].([]any) //nolint:errcheck // a list or nothing
+	list, _ := object[key].([]any)
 	for _, one := range list {
 		if m, ok := one.(map[string]any); ok {
 			all = append(all, m)
@@ -158,7 +158,7 @@ func items(object map[string]any, key string) (all []map[string]any) {
 }
 
 func text(object map[string]any, key string) string {
-	s, _ := object[key].(string) //nolint:errcheck // a string or nothing
+	s, _ := object[key].(string)
 	return s
 }
 

@@ -84,5 +84,18 @@ func (p *Platform) serviceOf(side rollout.Side) string {
 	return p.opts.Target.Service + "-" + string(side)
 }
 
+// Names are those of the Deployment and the Service by which a side's requests
+// are counted. What is behind one Service shares its name.
+func (p *Platform) Names(side rollout.Side) (deployment, service string) {
+	deployment, service = p.deploymentOf(side), p.opts.Target.Service
+	if p.opts.Strategy == rollout.Rolling {
+		deployment = p.opts.Target.Deployment
+	}
+	if p.opts.Target.Route != "" && p.opts.Strategy != rollout.Rolling {
+		service = p.serviceOf(side)
+	}
+	return deployment, service
+}
+
 // sides are both.
 func sides() []rollout.Side { return []rollout.Side{rollout.Blue, rollout.Green} }

@@ -191,7 +191,7 @@ func (d *duty) base(ctx context.Context, w world, o rollout.Observation, side ro
 	first, other := d.deploymentOf(rollout.Blue), d.deploymentOf(side.Other())
 	serves, there := w.deployments[other]
 	name := first
-	if _, any := w.deployments[first]; there && (!any || serves.Spec.Template.side() != "" && o.Sides[side.Other()].Desired > 0) {
+	if _, one := w.deployments[first]; there && (!one || serves.Spec.Template.side() != "" && o.Sides[side.Other()].Desired > 0) {
 		name = other
 	}
 	raw, err := d.cluster.get(ctx, deployments, name)
@@ -271,7 +271,7 @@ func (p *Platform) Retire(ctx context.Context, seen rollout.Token, side rollout.
 	}
 	name := p.deploymentOf(side)
 	was, there := w.deployments[name]
-	if _, any := o.Sides[side]; !any && (!there || was.replicas() == 0) {
+	if _, pods := o.Sides[side]; !pods && (!there || was.replicas() == 0) {
 		return 0, nil
 	}
 	d := p.duty(w.head, "retire "+string(side))

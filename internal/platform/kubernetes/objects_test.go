@@ -18,7 +18,7 @@ import (
 	"github.com/gapless-deploy/gapless/internal/rollout"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // a flag of the test binary
+var update = flag.Bool("update", false, "write the golden files anew")
 
 func stored(t *testing.T, name string) *unstructured.Unstructured {
 	t.Helper()

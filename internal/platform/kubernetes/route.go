@@ -187,7 +187,7 @@ func (p byRoute) addPreview(object map[string]any, side rollout.Side) {
 			}
 			with := []any{}
 			for _, match := range matches {
-				headers, _ := match["headers"].([]any) //nolint:errcheck // a list or nothing
+				headers, _ := match["headers"].([]any)
 				match["headers"] = append(slices.Clone(headers), map[string]any{"type": "Exact", "name": name, "value": value})
 				with = append(with, match)
 			}

@@ -67,13 +67,7 @@ func newTwoSided(t *testing.T, strategy rollout.Strategy, route bool) *twoSided 
 
 func (w *twoSided) stage() *platformtest.Stage {
 	describe := func(fault string) func(string, int) rollout.Spec {
-		return func(id string, instances int) rollout.Spec {
-			s, err := rollout.NewSpec(id, instances, config.KubernetesSpec{Image: kubetest.Image(fault + id)})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return s
-		}
+		return func(id string, instances int) rollout.Spec { return w.spec(id, fault+id, instances) }
 	}
 	none := func() {}
 	return &platformtest.Stage{
@@ -85,6 +79,16 @@ func (w *twoSided) stage() *platformtest.Stage {
 	}
 }
 
+// spec is a revision of the test web app.
+func (w *twoSided) spec(id, tag string, instances int) rollout.Spec {
+	w.t.Helper()
+	s, err := rollout.NewSpec(id, instances, config.KubernetesSpec{Image: kubetest.Image(tag)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
 // sidesAlone hides that the platform can roll too.
 type sidesAlone struct{ phase.Sides }
 
@@ -93,6 +97,11 @@ func (w *twoSided) open(before, after func()) *kubernetes.Platform {
 	w.t.Helper()
 	access := rest.CopyConfig(w.Config)
 	access.Wrap(func(next http.RoundTripper) http.RoundTripper { return around{next, before, after} })
+	return w.openBy(access)
+}
+
+func (w *twoSided) openBy(access *rest.Config) *kubernetes.Platform {
+	w.t.Helper()
 	p, err := kubernetes.New(access, kubernetes.Options{
 		Service: "shop", Target: w.target, Strategy: w.strategy, Traffic: true, Drain: 5 * time.Second, Clock: phase.SystemClock{},
 	})

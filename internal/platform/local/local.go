@@ -139,6 +139,9 @@ func (p *Platform) awaitReady(ctx context.Context, side rollout.Side, revision a
 	defer ticker.Stop()
 	for {
 		state, err := p.state(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return err
 		}
