@@ -104,15 +104,27 @@ func (r *rolled) spec(name string) map[string]any {
 // open gives a client that calls before and after around each of its writes.
 func (r *rolled) open(before, after func()) *kubernetes.Platform {
 	r.Helper()
-	return r.openWith(1, before, after)
+	if before == nil {
+		return r.openWith(1, nil)
+	}
+	return r.openWith(1, func(request *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if request.Method == http.MethodGet {
+			return next.RoundTrip(request)
+		}
+		before()
+		response, err := next.RoundTrip(request)
+		after()
+		return response, err
+	})
 }
 
-// openWith does so where the file names a number of pods, or none.
-func (r *rolled) openWith(replicas int, before, after func()) *kubernetes.Platform {
+// openWith gives one whose requests pass by way of by, where the file names a
+// number of pods, or none.
+func (r *rolled) openWith(replicas int, by func(*http.Request, http.RoundTripper) (*http.Response, error)) *kubernetes.Platform {
 	r.Helper()
 	access := rest.CopyConfig(r.Config)
-	if before != nil {
-		access.Wrap(func(next http.RoundTripper) http.RoundTripper { return writing{next, before, after} })
+	if by != nil {
+		access.Wrap(func(next http.RoundTripper) http.RoundTripper { return through{next, by} })
 	}
 	p, err := kubernetes.New(access, kubernetes.Options{
 		Service: "shop", Strategy: rollout.Rolling, Traffic: true, Drain: 5 * time.Second, Clock: phase.SystemClock{},
@@ -124,21 +136,6 @@ func (r *rolled) openWith(replicas int, before, after func()) *kubernetes.Platfo
 		r.Fatal(err)
 	}
 	return p
-}
-
-type writing struct {
-	next          http.RoundTripper
-	before, after func()
-}
-
-func (w writing) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.Method == http.MethodGet {
-		return w.next.RoundTrip(request)
-	}
-	w.before()
-	response, err := w.next.RoundTrip(request)
-	w.after()
-	return response, err
 }
 
 // asking gives a client that opens a connection for each request, so that it
@@ -264,7 +261,7 @@ func (r *rolled) sizes() (seen func() map[string]size, end func()) {
 func TestRollScaled(t *testing.T) {
 	t.Parallel()
 	r := newRolled(t, 0)
-	p := r.openWith(0, nil, nil)
+	p := r.openWith(0, nil)
 	one, two := specOf(t, "v1", "v1", 2), specOf(t, "v2", "v2", 2)
 	r.roll(p, one, 2, nil)
 	r.roll(p, two, 1, nil)
