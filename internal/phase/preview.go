@@ -98,6 +98,7 @@ func (r *Runner) Preview(ctx context.Context, work Work) (Preview, error) {
 	}
 	p.Next = p.Next.Waiting(s.in, s.gateOf(p.Next.Phase, p.Next.To))
 	s.outlives(&p)
+	s.lint(ctx, &p)
 	s.foretell(ctx, &p)
 	return p, nil
 }
@@ -117,6 +118,22 @@ func (s *session) outlives(p *Preview) {
 		p.Warnings = append(p.Warnings, fmt.Sprintf(
 			"the record is kept for %s, the rollout needs it for %s at least: keep artifacts for longer", keeps, needed))
 	}
+}
+
+// lint tells what of the platform's own objects costs requests; a platform that
+// has none says nothing.
+func (s *session) lint(ctx context.Context, p *Preview) {
+	platform, ok := s.r.Platform.(interface {
+		Lints(ctx context.Context) ([]string, error)
+	})
+	if !ok {
+		return
+	}
+	lints, err := platform.Lints(ctx)
+	if err != nil {
+		lints = append(lints, fmt.Sprintf("what the platform's objects cost is not known: %v", err))
+	}
+	p.Warnings = append(p.Warnings, lints...)
 }
 
 // foretell says how long the steps take at the traffic seen.

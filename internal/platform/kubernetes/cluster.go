@@ -78,7 +78,7 @@ type cluster struct {
 func newCluster(access *rest.Config, namespace string, clock Clock) (*cluster, error) {
 	c := &cluster{namespace: namespace, clock: clock}
 	config := rest.CopyConfig(access)
-	config.UserAgent = "gapless"
+	config.UserAgent, config.WarningHandler = "gapless", rest.NoWarnings{}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counting{c, next} })
 	if config.QPS == 0 {
 		config.QPS, config.Burst = 50, 100 // the default of 5 would make a look take a second

@@ -61,11 +61,15 @@ func (c candidate) settle(object map[string]any) error {
 	spec["replicas"] = int64(c.replicas)
 	delete(spec, "paused")
 	delete(below(object, "metadata", "annotations"), replicasAnnotation)
+	return c.onto(below(spec, "template"))
+}
+
+// onto makes a pods' template the candidate's.
+func (c candidate) onto(template map[string]any) error {
 	revision, err := json.Marshal(c.revision)
 	if err != nil {
 		return fmt.Errorf("revision %s: %w", c.revision, err)
 	}
-	template := below(spec, "template")
 	below(template, "metadata", "labels")[sideLabel] = string(c.side)
 	below(template, "metadata", "annotations")[revisionAnnotation] = string(revision)
 	container, err := c.container(template)

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,7 +34,9 @@ type head struct {
 	split divided
 	// doing is what the last verb began, for people who look.
 	doing string
-	raw   *unstructured.Unstructured
+	// rolling is set from a roll's first step until all pods are replaced.
+	rolling *rolling
+	raw     *unstructured.Unstructured
 }
 
 func (p *Platform) headName() string { return "gapless-" + p.opts.Service }
@@ -59,6 +62,12 @@ func readHead(raw *unstructured.Unstructured) (head, error) {
 		h.mark = &rollout.Mark{}
 		if err := json.Unmarshal([]byte(text), h.mark); err != nil {
 			return h, fmt.Errorf("mark in ConfigMap %s is not gapless's: %w", raw.GetName(), err)
+		}
+	}
+	if text := view.Data["rolling"]; text != "" {
+		h.rolling = &rolling{}
+		if err := json.Unmarshal([]byte(text), h.rolling); err != nil {
+			return h, fmt.Errorf("rolling in ConfigMap %s is not gapless's: %w", raw.GetName(), err)
 		}
 	}
 	if text := view.Data["split"]; text != "" {
@@ -93,6 +102,11 @@ func (p *Platform) write(ctx context.Context, h head) (head, error) {
 	if !h.split.Since.IsZero() {
 		if err := put("split", h.split); err != nil {
 			return h, fmt.Errorf("split: %w", err)
+		}
+	}
+	if h.rolling != nil {
+		if err := put("rolling", h.rolling); err != nil {
+			return h, fmt.Errorf("rolling: %w", err)
 		}
 	}
 	if h.doing != "" {
@@ -154,6 +168,25 @@ func (h head) owner() owner {
 func (p *Platform) begin(ctx context.Context, h head, doing string) (head, error) {
 	h.doing = doing
 	return p.write(ctx, h)
+}
+
+// amend changes the head that a verb began with, or is about to begin. A lease
+// that was renewed since is no conflict, another owner or verb is.
+func (p *Platform) amend(ctx context.Context, h head, change func(*head)) (head, error) {
+	for now := h; ; {
+		next := now
+		change(&next)
+		written, err := p.write(ctx, next)
+		if !errors.Is(err, rollout.ErrConflict) {
+			return written, err
+		}
+		if now, err = p.head(ctx); err != nil {
+			return h, err
+		}
+		if now.owner() != h.owner() || now.doing != h.doing && now.doing != next.doing {
+			return h, fmt.Errorf("%w: it is at %q now, no longer at %q", rollout.ErrConflict, now.doing, h.doing)
+		}
+	}
 }
 
 // inCharge looks whether the verb that h began may go on: a lease that was

@@ -21,6 +21,8 @@ const (
 	sideLabel = "gapless.dev/side"
 	// revisionAnnotation holds a rollout.Revision as JSON.
 	revisionAnnotation = "gapless.dev/revision"
+	// instancesAnnotation holds how many pods the revision has.
+	instancesAnnotation = "gapless.dev/instances"
 	// fieldManager names gapless in the objects' managed fields.
 	fieldManager = "gapless"
 )

@@ -19,12 +19,18 @@ type world struct {
 	head head
 	// deployments are those that exist, of the two that may.
 	deployments map[string]deployment
-	sets        []replicaSet // of these, the newest first
-	pods        []pod        // of these sets
-	service     *service     // nil where there is none
+	sets        []replicaSet              // of these, the newest first
+	templates   map[string]map[string]any // whole, by the set's name
+	selector    string                    // of all the pods
+	pods        []pod                     // of these sets
+	service     *service                  // nil where there is none
 	// route divides the traffic where the target names one; ingress does with
 	// canary, which is there only while traffic is divided.
 	route, ingress, canary *unstructured.Unstructured
+
+	// rolled is the Deployment that is rolled, and raw its object.
+	rolled deployment
+	raw    *unstructured.Unstructured
 }
 
 // look reads the world. Nothing in it may be from before the head was read:
@@ -115,6 +121,7 @@ func (p *Platform) lookAtPods(ctx context.Context, w *world) error {
 		}
 	}
 	by := labels.SelectorFromSet(only).String()
+	w.selector, w.templates = by, map[string]map[string]any{}
 	raws, err := p.cluster.list(ctx, replicaSets, by)
 	if err != nil {
 		return err
@@ -128,6 +135,7 @@ func (p *Platform) lookAtPods(ctx context.Context, w *world) error {
 		for _, d := range w.deployments {
 			if owned(set.Metadata, d.Metadata) {
 				w.sets = append(w.sets, set)
+				w.templates[set.Metadata.Name] = templateOf(&raws[i])
 				ours[set.Metadata.Name] = true
 			}
 		}
@@ -173,7 +181,21 @@ func (p *Platform) Observe(ctx context.Context) (rollout.Observation, error) {
 	if err != nil {
 		return rollout.Observation{}, err
 	}
-	return p.seen(w)
+	o, err := p.seen(w)
+	p.explain(ctx, w, o)
+	return o, err
+}
+
+// explain looks up what the pods' status does not say of why they are not ready.
+func (p *Platform) explain(ctx context.Context, w world, o rollout.Observation) {
+	for _, one := range w.pods {
+		side := o.Sides[cmp.Or(one.side(), rollout.Blue)]
+		for i := range side.Instances {
+			if at := &side.Instances[i]; at.Name == one.Metadata.Name && !at.Ready {
+				at.Problem = p.problem(ctx, one)
+			}
+		}
+	}
 }
 
 // seen tells the world in rollout's words.
@@ -289,7 +311,7 @@ func instance(one pod, side rollout.Side) rollout.Instance {
 		Name: one.Metadata.Name, Side: side, Address: one.Status.PodIP, Ready: one.ready(), Restarts: one.restarts(), Ended: ended(one),
 	}
 	if !i.Ready {
-		i.Problem = problem(one)
+		i.Problem = diagnose(one).text
 	}
 	return i
 }

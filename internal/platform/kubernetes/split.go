@@ -35,13 +35,15 @@ func (p *Platform) served(w world, o rollout.Observation) rollout.Split {
 			return rollout.SplitTo(side, rollout.Full)
 		}
 	}
-	return byCount(w, o)
+	if w.head.rolling != nil {
+		return p.rolledSplit(w, o)
+	}
+	return byCount(o)
 }
 
 // byCount divides by the pods that are ready, which is what a Service does that
-// selects both sides. While a Deployment is rolled, the share of the newer
-// ReplicaSet is told of all that there are to be.
-func byCount(w world, o rollout.Observation) rollout.Split {
+// selects both sides.
+func byCount(o rollout.Observation) rollout.Split {
 	blue, green := o.Sides[rollout.Blue], o.Sides[rollout.Green]
 	switch {
 	case blue.Ready+green.Ready == 0:
@@ -50,12 +52,6 @@ func byCount(w world, o rollout.Observation) rollout.Split {
 		return rollout.SplitTo(rollout.Blue, rollout.Full)
 	case blue.Ready == 0:
 		return rollout.SplitTo(rollout.Green, rollout.Full)
-	}
-	for _, d := range w.deployments {
-		side := d.Spec.Template.side()
-		if newer := o.Sides[side]; side != "" && d.replicas() > 0 && newer.Ready > 0 && len(w.deployments) == 1 {
-			return rollout.SplitTo(side, rollout.PartOf(min(newer.Ready, d.replicas()), d.replicas()))
-		}
 	}
 	// Beside each other, what is wanted divides: a pod that is not ready for a
 	// moment is no shift.

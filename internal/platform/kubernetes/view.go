@@ -41,6 +41,9 @@ type container struct {
 	ReadinessProbe *struct {
 		PeriodSeconds int64 `json:"periodSeconds"`
 	} `json:"readinessProbe"`
+	Resources struct {
+		Limits map[string]any `json:"limits"`
+	} `json:"resources"`
 	Lifecycle struct {
 		PreStop *struct {
 			Sleep *struct {
@@ -73,12 +76,13 @@ func (t template) revision() (r rollout.Revision, err error) {
 type deployment struct {
 	Metadata meta `json:"metadata"`
 	Spec     struct {
-		Replicas     *int     `json:"replicas"`
-		Paused       bool     `json:"paused"`
-		Selector     selector `json:"selector"`
-		Template     template `json:"template"`
-		HistoryLimit *int     `json:"revisionHistoryLimit"`
-		Strategy     struct {
+		Replicas        *int     `json:"replicas"`
+		Paused          bool     `json:"paused"`
+		Selector        selector `json:"selector"`
+		Template        template `json:"template"`
+		HistoryLimit    *int     `json:"revisionHistoryLimit"`
+		MinReadySeconds int64    `json:"minReadySeconds"`
+		Strategy        struct {
 			Type          string `json:"type"`
 			RollingUpdate struct {
 				MaxSurge       any `json:"maxSurge"`
@@ -147,11 +151,13 @@ type pod struct {
 		PodIP      string            `json:"podIP"`
 		Conditions []condition       `json:"conditions"`
 		Containers []containerStatus `json:"containerStatuses"`
+		Init       []containerStatus `json:"initContainerStatuses"`
 	} `json:"status"`
 }
 
 type containerStatus struct {
 	Name         string         `json:"name"`
+	Image        string         `json:"image"`
 	Ready        bool           `json:"ready"`
 	RestartCount int            `json:"restartCount"`
 	State        containerState `json:"state"`
@@ -159,6 +165,9 @@ type containerStatus struct {
 }
 
 type containerState struct {
+	Running *struct {
+		StartedAt metav1.Time `json:"startedAt"`
+	} `json:"running"`
 	Waiting *struct {
 		Reason  string `json:"reason"`
 		Message string `json:"message"`

@@ -35,6 +35,9 @@ type Stage struct {
 	// Restart kills the platform's own controller and starts it again. It is nil
 	// where that is not ours to kill.
 	Restart func()
+	// Serves is set where an instance that is ready takes traffic before it was
+	// admitted: the platform cannot hold it back.
+	Serves bool
 	// WholeOnly is set where all of the traffic goes to one side, and no part of
 	// it.
 	WholeOnly bool
