@@ -32,7 +32,7 @@ BOTH := ./internal/phase ./internal/store/artifact
 LIVES := ./internal/lifecycletest
 
 # What is tested on a real Kubernetes.
-ON_KUBERNETES := ./internal/kubetest ./internal/meter/kubernetes ./internal/meter/prometheus
+ON_KUBERNETES := ./internal/kubetest ./internal/meter/kubernetes ./internal/meter/prometheus ./internal/platform/kubernetes
 
 # A new version of the linter: change this number, run "make lint".
 GOLANGCI_VERSION := v2.15.0

@@ -61,9 +61,24 @@ func unedited(in Input) Precondition {
 	}
 }
 
+// ours holds where gapless has released what runs. What somebody else has, could
+// not be told from a candidate, nor be gone back to.
+func ours(in Input) Precondition {
+	p := Precondition{
+		Need: "what runs was released by gapless", Met: true, Else: rollout.Refused,
+		How: "a Deployment that gapless takes over has 0 replicas: this build does not adopt one that serves",
+	}
+	for _, side := range []rollout.Side{rollout.Blue, rollout.Green} {
+		if st := in.Seen.Sides[side]; st.Desired > 0 && st.Revision.Spec == "" {
+			p.Met, p.Text = false, fmt.Sprintf("revision %s on side %s was not released by gapless: %d instances", st.Revision, side, st.Desired)
+		}
+	}
+	return p
+}
+
 // opening holds for the phases that may open a rollout.
 func opening(in Input) []Precondition {
-	ps := []Precondition{undrifted(in)}
+	ps := []Precondition{undrifted(in), ours(in)}
 	if in.superseding() {
 		return ps // what the new rollout needs is in.Successor
 	}
