@@ -284,6 +284,9 @@ func (p *Platform) Retire(ctx context.Context, seen rollout.Token, side rollout.
 		if err := d.edit(ctx, deployments, name, retired); err != nil {
 			return 0, err
 		}
+		if err := d.pinTo(ctx, map[rollout.Side]int{side: 0}); err != nil {
+			return 0, err
+		}
 	}
 	return 0, p.awaitGone(ctx, side, was)
 }

@@ -130,32 +130,13 @@ func manager(of meta) string {
 	return ""
 }
 
-type autoscaler struct {
-	Metadata meta `json:"metadata"`
-	Spec     struct {
-		Target struct {
-			Kind string `json:"kind"`
-			Name string `json:"name"`
-		} `json:"scaleTargetRef"`
-		Min *int `json:"minReplicas"`
-		Max int  `json:"maxReplicas"`
-	} `json:"spec"`
-}
-
 // lintAutoscalers looks at who else sets the number of pods.
 func (p *Platform) lintAutoscalers(ctx context.Context, l *lints, d deployment) (scaled bool, err error) {
-	raws, err := p.cluster.list(ctx, autoscalers, "")
+	scaling, err := p.scaling(ctx, d.Metadata.Name)
 	if err != nil {
 		return false, err
 	}
-	found, err := all[autoscaler](raws)
-	if err != nil {
-		return false, err
-	}
-	for _, a := range found {
-		if a.Spec.Target.Kind != "Deployment" || a.Spec.Target.Name != d.Metadata.Name {
-			continue
-		}
+	for _, a := range scaling {
 		scaled = true
 		least := 1
 		if a.Spec.Min != nil {

@@ -67,6 +67,9 @@ func (p *Platform) Shift(ctx context.Context, seen rollout.Token, split rollout.
 	if err := d.begin(ctx); err != nil {
 		return err
 	}
+	if err := d.pin(ctx, o, want); err != nil {
+		return err
+	}
 	if err := r.divide(ctx, d, w, want); err != nil {
 		return err
 	}
