@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 
 	"github.com/gapless-deploy/gapless/internal/config"
 	pods "github.com/gapless-deploy/gapless/internal/meter/kubernetes"
@@ -18,6 +20,7 @@ import (
 // kubernetes gives the cluster's platform, and what counts there: requests by
 // Prometheus where the config names one, CPU and memory by the cluster.
 func (env *environment) kubernetes(cfg *config.Config) (phase.Platform, phase.Meter, error) {
+	klog.SetLogger(logr.Discard()) // the client library's own words, which nobody asked for
 	target := *cfg.Target.Kubernetes
 	access, err := env.clusterAccess(target.Context)
 	if err != nil {

@@ -21,6 +21,8 @@ func Lints(cfg *config.Config) []string {
 	if local := cfg.Target.Local; local != nil {
 		add(local.Instances == 1, "target.local.instances is 1: when that instance crashes, nobody serves until it is up again")
 	}
+	add(cfg.Target.Kubernetes != nil && cfg.Meter == nil && cfg.Traffic != config.TrafficNone,
+		"no meter: requests are not counted, so every verdict is inconclusive and waits for somebody to accept it")
 	add(len(cfg.Smoke) == 0, "no smoke test: a candidate that is healthy and wrong is found out by users")
 	add(cfg.Probe == nil, "no probe: what a client sees during a phase is not recorded")
 	add(cfg.Drain < time.Second, "drain is below 1s: longer requests are cut when an instance is stopped")
