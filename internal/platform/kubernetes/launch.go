@@ -139,7 +139,9 @@ func (e *unadoptedError) Error() string {
 }
 
 // Hint says what to do.
-func (e *unadoptedError) Hint() string { return "gapless takes over a Deployment that has 0 replicas: this build does not adopt one that serves" }
+func (e *unadoptedError) Hint() string {
+	return "gapless takes over a Deployment that has 0 replicas: this build does not adopt one that serves"
+}
 
 // clear takes away the pods of a revision that another one replaces. They take
 // no traffic, so that nothing waits for their end.
