@@ -77,6 +77,20 @@ func (p *Platform) rollable(ctx context.Context, w world) error {
 	case bySide:
 		return refuse("it selects its pods by "+sideLabel, "leave that label out of spec.selector")
 	}
+	// A route that a canary led to a side's Service would lose its pods: they
+	// change sides as they are rolled.
+	for _, side := range sides() {
+		if w.head.rolling != nil || p.opts.Target.Service == "" {
+			break
+		}
+		name := p.serviceOf(side)
+		if left, err := p.cluster.get(ctx, services, name); err != nil {
+			return err
+		} else if left != nil {
+			return refuse("Service "+name+" of a canary is there, to which routes may lead",
+				fmt.Sprintf("lead every route to Service %s again, then delete %s and %s", p.opts.Target.Service, p.serviceOf(rollout.Blue), p.serviceOf(rollout.Green)))
+		}
+	}
 	other, err := p.cluster.get(ctx, deployments, p.deploymentOf(rollout.Green))
 	if err != nil || other == nil {
 		return err

@@ -312,4 +312,12 @@ func TestRollRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	r.Apply(t, r.namespace, "apiVersion: v1\nkind: Service\nmetadata: {name: web-green}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n")
+	seen, err := p.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.Roll(t.Context(), seen.Token, specOf(t, "v1", "v1", 2), 2, nil); err == nil || !strings.Contains(err.Error(), "Service web-green of a canary is there") {
+		t.Errorf("rolled with %v beside a canary's Service", err)
+	}
 }
