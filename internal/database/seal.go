@@ -49,8 +49,8 @@ func (db *DB) seals(ctx context.Context, s *session, c change.Change, kind archi
 	if e.ArchiveRows, e.ArchiveSum, err = db.checksum(ctx, s, t); err != nil {
 		return err
 	}
-	_, err = s.Exec(ctx, `update gapless.archive set rows = $2, checksum = $3, done_at = clock_timestamp(),
-		expires_at = clock_timestamp() + nullif($4, 0) * interval '1 second' where archive_table = $1`,
+	_, err = s.Exec(ctx, `update gapless.archive set rows = $2, checksum = $3, done_at = t.now,
+		expires_at = t.now + nullif($4, 0) * interval '1 second' from (select clock_timestamp() as now offset 0) as t where archive_table = $1`,
 		e.ArchiveTable, e.ArchiveRows, e.ArchiveSum, c.Archive.Keep.Seconds())
 	if err != nil {
 		return fmt.Errorf("seal the archive: %w", err)

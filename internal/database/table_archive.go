@@ -139,7 +139,7 @@ func (a *shelf) take(ctx context.Context, tx pgx.Tx, e *change.Evidence) error {
 	}
 	var n int64
 	err = tx.QueryRow(ctx, `insert into gapless.archive (change, kind, archive_table, rows, done_at, expires_at)
-		values ($1, 'table', '', $2, clock_timestamp(), clock_timestamp() + nullif($3, 0) * interval '1 second') returning n`,
+		select $1, 'table', '', $2, t.now, t.now + nullif($3, 0) * interval '1 second' from (select clock_timestamp() as now offset 0) as t returning n`,
 		a.w.change.ID, rows, a.w.change.Archive.Keep.Seconds()).Scan(&n)
 	if err != nil {
 		return fmt.Errorf("note the archive: %w", err)
