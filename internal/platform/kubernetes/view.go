@@ -26,12 +26,9 @@ func (s selector) String() string { return labels.SelectorFromSet(s.MatchLabels)
 type template struct {
 	Metadata meta `json:"metadata"`
 	Spec     struct {
-		Containers      []container `json:"containers"`
-		GraceSeconds    *int64      `json:"terminationGracePeriodSeconds"`
-		ReadinessGates  []any       `json:"readinessGates"`
-		HostNetwork     bool        `json:"hostNetwork"`
-		PriorityClass   string      `json:"priorityClassName"`
-		ServiceAccounts string      `json:"serviceAccountName"`
+		Containers     []container `json:"containers"`
+		GraceSeconds   *int64      `json:"terminationGracePeriodSeconds"`
+		ReadinessGates []any       `json:"readinessGates"`
 	} `json:"spec"`
 }
 
@@ -95,7 +92,6 @@ type deployment struct {
 		Replicas           int         `json:"replicas"`
 		UpdatedReplicas    int         `json:"updatedReplicas"`
 		ReadyReplicas      int         `json:"readyReplicas"`
-		AvailableReplicas  int         `json:"availableReplicas"`
 		Conditions         []condition `json:"conditions"`
 	} `json:"status"`
 }
@@ -204,9 +200,8 @@ func (p pod) restarts() (n int) {
 type service struct {
 	Metadata meta `json:"metadata"`
 	Spec     struct {
-		Selector  map[string]string `json:"selector"`
-		ClusterIP string            `json:"clusterIP"`
-		Ports     []struct {
+		Selector map[string]string `json:"selector"`
+		Ports    []struct {
 			Name       string `json:"name"`
 			Port       int    `json:"port"`
 			TargetPort any    `json:"targetPort"`
